@@ -1,0 +1,61 @@
+"""How the data room speaks of faults: a few of them in words, and how many there are."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+from itertools import zip_longest
+
+NAMED = 3  # faults named in full: an error is one readable line
+
+
+class Problems:
+    """Faults of a data set's rows: all are counted, a few are kept in words.
+
+    Attributes:
+        found: how many faults there are.
+        rows: kind of fault -> rows that dropping them costs.
+    """
+
+    def __init__(self) -> None:
+        self.found = 0
+        self.rows: Counter[str] = Counter()
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, source: str, *, rows: int = 1, details: str = "") -> None:
+        """Counts a fault at `source` ("file:line") that costs so many rows."""
+        self.found += 1
+        self.rows[kind] += rows
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < NAMED:
+            examples.append(f"{source}: {details or kind}")
+
+    @property
+    def named(self) -> list[str]:
+        """A few faults, each with its file and line; of as many kinds as there are."""
+        by_rank = zip_longest(*self._examples.values())
+        return [fault for rank in by_rank for fault in rank if fault is not None][:NAMED]
+
+    def refuse(self, name: str, *, remedy: str) -> None:
+        """Raises one line about all faults in the data set `name`, if there are any.
+
+        Raises:
+            ValueError: how many faults there are, a few of them, and the remedy.
+        """
+        if self.found:
+            noun = "problem" if self.found == 1 else "problems"
+            faults = few(self.named, total=self.found)
+            raise ValueError(f"{name}: {self.found:,} {noun}: {faults}; {remedy}")
+
+
+def few(faults: list[str], *, total: int | None = None) -> str:
+    """The first few faults on one line, and how many more there are."""
+    more = (len(faults) if total is None else total) - NAMED
+    return "; ".join(faults[:NAMED]) + (f"; and {more:,} more" if more > 0 else "")
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Reads "; did you mean 'x'?" where a choice is close to the word, else is empty."""
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,119 @@
+"""A byte-level BPE tokenizer (Sennrich et al. 2016; on bytes, Radford et al. 2019).
+
+Every text is a sequence of bytes, and every byte is in the vocabulary: no script or emoji is ever
+unknown, and a text comes back from its tokens as it was, to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+PAD, CLS = 0, 1  # token ids: what fills a batch up, and what every sequence starts with
+SPECIAL = ["[PAD]", "[CLS]"]
+BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+SMALLEST = len(SPECIAL) + len(BYTES)
+
+
+class TextTokenizer:
+    """Texts to token ids and back."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        # "[PAD]" inside a user's text is five characters like any others.
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int) -> TextTokenizer:
+        """Trains on the texts alone; the same texts give the same tokenizer, on any machine.
+
+        Args:
+            texts: of the training classes only, lest test texts leak into the vocabulary.
+            vocab_size: most tokens that there may be; few texts give fewer, because a pair is
+                merged only where it occurs twice.
+
+        Raises:
+            ValueError: `vocab_size` has no room for the bytes and the special tokens.
+        """
+        if vocab_size < SMALLEST:
+            raise ValueError(
+                f"task.vocab_size={vocab_size}: expected at least {SMALLEST}, one token a byte "
+                f"and {len(SPECIAL)} special ones"
+            )
+        tokenizer = _untrained()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            special_tokens=SPECIAL,
+            initial_alphabet=BYTES,
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many token ids there are."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+        """Token ids of each text: `CLS`, then its tokens, cut after `max_tokens` in all.
+
+        Raises:
+            ValueError: `max_tokens` has no room for `CLS` and one token.
+        """
+        if max_tokens < 2:
+            raise ValueError(f"task.max_tokens={max_tokens}: expected at least 2")
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [[CLS, *encoding.ids[: max_tokens - 1]] for encoding in encodings]
+
+    def count_cut(self, texts: Sequence[str], max_tokens: int) -> int:
+        """How many of the texts `encode` would cut."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return sum(1 + len(encoding.ids) > max_tokens for encoding in encodings)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the token ids, without the special ones."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def to_json(self) -> str:
+        """The tokenizer in the format of Hugging Face's tokenizer.json."""
+        return str(self._tokenizer.to_str())
+
+    @classmethod
+    def from_json(cls, text: str) -> TextTokenizer:
+        """The tokenizer that `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no such tokenizer.
+        """
+        try:
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # noqa: BLE001, the library raises no other
+            raise ValueError(f"not a tokenizer.json: {error}") from None
+        vocab = tokenizer.get_vocab()
+        ids = [vocab.get(token) for token in SPECIAL]
+        whole = ids == [PAD, CLS] and set(BYTES) <= vocab.keys()
+        whole = whole and sorted(vocab.values()) == list(range(len(vocab)))
+        expected = _untrained()
+        expected.add_special_tokens(SPECIAL)
+        if not whole or _pipeline(tokenizer) != _pipeline(expected):
+            raise ValueError("not a tokenizer that metaformer made: expected a byte-level BPE")
+        return cls(tokenizer)
+
+
+def _untrained() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _pipeline(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Everything that a tokenizer does to a text, but for what training learns."""
+    parts: dict[str, Any] = json.loads(tokenizer.to_str())
+    model = {key: value for key, value in parts["model"].items() if key not in ("vocab", "merges")}
+    return parts | {"model": model}

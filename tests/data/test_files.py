@@ -1,0 +1,231 @@
+"""Reading and writing tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaformer_cli.atomic import replacing
+from metaformer_cli.data.dataset import Row
+from metaformer_cli.data.files import read_records, read_rows
+from metaformer_cli.data.writing import check_output, write_records
+
+# What a UTF-8 file can hold, but for NUL, which says "binary".
+text = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+
+
+def rows(path: Path, **options) -> list[tuple[str, str, int]]:
+    """Text, label and line of every row."""
+    options = {"text_field": "text", "label_field": "label"} | options
+    return [
+        (row.text, row.label, int(row.source.removeprefix(f"{path}:")))
+        for row in read_rows(path, **options)
+    ]
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv_is_read_whatever_its_delimiter_line_ends_and_mark(tmp_path, delimiter, end, mark):
+    lines = [["id", "text", "label"], ["1", "hi there", "greet"], ["2", "bye", "part"]]
+    content = mark + "".join(delimiter.join(line) + end for line in lines)
+    path = write(tmp_path / "data.csv", content)
+    assert rows(path) == [("hi there", "greet", 2), ("bye", "part", 3)]
+
+
+def test_rows_carry_the_line_on_which_they_start(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\n\n"one\ntwo\n",x\n\n"he said ""no"", twice",y\n')
+    assert rows(path) == [("one\ntwo\n", "x", 3), ('he said "no", twice', "y", 7)]
+
+
+def test_the_delimiter_is_the_one_under_which_the_fields_exist(tmp_path):
+    path = write(tmp_path / "a.csv", "note, with, commas;text;label\n1,2;hi, you;x\n")
+    assert rows(path) == [("hi, you", "x", 2)]
+
+
+def test_a_tsv_file_is_separated_by_tabs_alone(tmp_path):
+    path = write(tmp_path / "a.tsv", "text\tlabel\na,b;c\tx\n")
+    assert rows(path) == [("a,b;c", "x", 2)]
+
+
+def test_a_quoted_header_and_one_with_blanks_are_understood(tmp_path):
+    path = write(tmp_path / "a.csv", '"the label";"a;b";text\nx;y;z\n')
+    assert rows(path, label_field="the label") == [("z", "x", 2)]
+    path = write(tmp_path / "b.csv", "text, label\nhi , x \n")
+    assert rows(path) == [("hi ", "x", 2)]
+
+
+def test_jsonl_labels_that_are_numbers_become_text(tmp_path):
+    lines = ['{"text": "a", "label": 3}', "", '{"label": true, "text": "b"}']
+    path = write(tmp_path / "a.jsonl", "\r\n".join([*lines, '{"text": "c", "label": 1.5}']))
+    assert rows(path) == [("a", "3", 1), ("b", "true", 3), ("c", "1.5", 4)]
+
+
+def test_jsonl_lines_end_at_line_feeds_alone(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "a\u2028b\x85c", "label": "x"}\n')
+    assert rows(path) == [("a\u2028b\x85c", "x", 1)]
+
+
+def test_a_table_keeps_all_its_columns_in_order(tmp_path):
+    path = write(tmp_path / "a.csv", "id,text,when\n7,hi,now\n")
+    (record,) = read_records(path, required=["text"])
+    assert list(record.values.items()) == [("id", "7"), ("text", "hi"), ("when", "now")]
+    path = write(tmp_path / "a.jsonl", '{"id": 7, "text": "hi", "tags": ["a", null]}')
+    (record,) = read_records(path, required=["text"])
+    assert record.values == {"id": 7, "text": "hi", "tags": ["a", None]}
+
+
+BAD = {
+    "empty": ("csv", "", r"a\.csv is empty: expected at least one record"),
+    "blank": ("csv", "\n\n \n", r"a\.csv is empty: expected at least one record"),
+    "header only": ("csv", "text,label\n", r"has a header and no rows"),
+    "empty jsonl": ("jsonl", "\n\n", r"a\.jsonl is empty"),
+    "NUL": ("csv", b"text,label\na\0b,x\n", r"a\.csv:2: byte 12 is NUL: .*binary"),
+    "UTF-16": ("csv", "text,label\na,x\n".encode("utf-16"), r"a\.csv:1: byte .*encoding"),
+    "latin-1": ("csv", "text,label\na,x\ncafé,y\n".encode("latin-1"), r"a\.csv:3: .*0xe9.*UTF-8"),
+    "no such field": ("csv", "txt,label\na,x\n", r"a\.csv:1: .*'txt', 'label'; did you mean 'txt'"),
+    "field twice": ("csv", "text,label,text\na,x,b\n", r"a\.csv:1: two columns are named 'text'"),
+    "ragged": (
+        "csv",
+        "text,label\na,x\nb, c,y\n",
+        r'a\.csv:3: 3 fields, .* names 2; .* comma in "q',
+    ),
+    "short": ("csv", "text,label\na,x\nb\n", r"a\.csv:3: 1 fields, but the header names 2"),
+    "open quote": ("csv", 'text,label\na,x\n\n"b,x\nc,x\n', r"a\.csv:4: malformed CSV .*left open"),
+    "stray quote": ("csv", 'text,label\n"a" b,x\n', r"a\.csv:2: malformed CSV"),
+    "huge field": ("csv", 'text,label\n"' + "a\n" * 99_999, r"a\.csv:2: .*field limit.*left open"),
+    "malformed": (
+        "jsonl",
+        '{"text": "a", "label": "x"}\n{"text"',
+        r"a\.jsonl:2: malformed JSON \(.* at column 8\)",
+    ),
+    "array": ("jsonl", '[{"text": "a"}]', r"a\.jsonl:1: expected a JSON object.*not a list"),
+    "JSON string": ("jsonl", '"a"', r"a\.jsonl:1: expected .*not a string"),
+    "deep": ("jsonl", '{"text": ' + "[" * 200_000, r"a\.jsonl:1: JSON that cannot be read"),
+    "NaN": ("jsonl", '{"text": "a", "label": NaN}', r"a\.jsonl:1: .*NaN is no JSON value"),
+    "huge number": (
+        "jsonl",
+        '{"text": "a", "label": ' + "9" * 5000 + "}",
+        r":1: JSON that cannot be read",
+    ),
+    "surrogate": ("jsonl", r'{"text": "\ud83d", "label": "x"}', r"a\.jsonl:1: half of a surrogate"),
+    "missing": (
+        "jsonl",
+        '{"text": "a", "label": 1}\n{"text": "b"}',
+        r":2: no field 'label'; .*'tex",
+    ),
+    "no fields": ("jsonl", "{}", r"a\.jsonl:1: no field 'text'; the fields are none"),
+    "null label": ("jsonl", '{"text": "a", "label": null}', r":1: 'label' must be .*, not null"),
+    "list label": ("jsonl", '{"text": "a", "label": ["x"]}', r":1: 'label' must be .*, not a list"),
+    "object text": ("jsonl", '{"text": {}, "label": 1}', r":1: 'text' must be .*, not an object"),
+    "number text": ("jsonl", '{"text": 5, "label": 1}', r":1: 'text' must be a string, not 5"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_in_one_line_that_says_where_and_why(tmp_path, name):
+    suffix, content, message = BAD[name]
+    path = write(tmp_path / f"a.{suffix}", content)
+    with pytest.raises(ValueError, match=message) as error:
+        rows(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"b\.csv: no such file"):
+        rows(tmp_path / "b.csv")
+    (tmp_path / "c.csv").mkdir()
+    with pytest.raises(ValueError, match=r"c\.csv is a folder"):
+        rows(tmp_path / "c.csv")
+    with pytest.raises(ValueError, match=r"a\.xlsx: expected a name that ends in \.csv"):
+        rows(tmp_path / "a.xlsx")
+
+
+@given(data=st.binary(max_size=200), suffix=st.sampled_from(["csv", "tsv", "jsonl"]))
+def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory, data, suffix):
+    path = write(tmp_path_factory.mktemp("any") / f"a.{suffix}", data)
+    try:
+        list(read_records(path))
+    except ValueError as error:
+        assert "\n" not in str(error)
+
+
+@given(table=st.lists(st.tuples(text, text), min_size=1, max_size=5))
+def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, table):
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerows([("text", "label"), *table])
+    path = write(tmp_path_factory.mktemp("csv") / "a.csv", stream.getvalue())
+    assert [row[:2] for row in rows(path)] == [(words, label.strip()) for words, label in table]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+@given(table=st.lists(st.tuples(text, text), min_size=1, max_size=5))
+def test_a_written_table_is_read_back(tmp_path_factory, suffix, table):
+    path = tmp_path_factory.mktemp("table") / f"a.{suffix}"
+    records = [{"a field": one, "label": other} for one, other in table]
+    write_records(path, records)
+    assert [dict(record.values) for record in read_records(path)] == records
+
+
+def test_other_values_than_text_are_written_as_json(tmp_path):
+    records = [{"id": 7, "p": 0.25, "none": None}, {"id": "x", "tags": ["é", 1]}]
+    write_records(tmp_path / "a.csv", records)
+    assert (tmp_path / "a.csv").read_text() == 'id,p,none,tags\n7,0.25,,\nx,,,"[""é"", 1]"\n'
+    write_records(tmp_path / "a.jsonl", records)
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == records
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = write(tmp_path / "a.csv", "old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as stream:
+        stream.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    with replacing(path) as stream:
+        stream.write(b"new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+    plain = write(tmp_path / "b.csv", "")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    check_output(tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"out\.txt: expected a name that ends in"):
+        check_output(tmp_path / "out.txt")
+    with pytest.raises(ValueError, match="there is no folder .*nowhere; make it first"):
+        check_output(tmp_path / "nowhere" / "out.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ValueError, match=r"folder\.csv is a folder"):
+        check_output(tmp_path / "folder.csv")
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    # Permissions do not stop root, who may well run the tests.
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(ValueError, match=r"cannot write in .* \(Permission denied\); choose"):
+        check_output(tmp_path / "out.csv")
+
+
+def test_rows_are_what_the_checks_take(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\nhi,x\n")
+    (row,) = read_rows(path, text_field="text", label_field="label")
+    assert row == Row("hi", "x", f"{path}:2")
