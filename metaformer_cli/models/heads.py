@@ -1,0 +1,88 @@
+"""Heads: where the linear classifier that an episode adapts starts from.
+
+An episode's classifier is a weight [C, D] and a bias [C], adapted in the inner loop together with
+the encoder. A head says what they are before the first inner step.
+
+Shape suffixes: N support examples, C ways, D features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class CopiedHead(nn.Module):
+    """One class vector, learned once and copied to each way (Ye & Chao 2022, UNICORN-MAML).
+
+    Any number of ways, and an episode's result does not depend on the order of its classes:
+    before the first step all classes score alike, and the support set alone tells them apart.
+    """
+
+    uses_support = False
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(width) / math.sqrt(width))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(
+        self, features_ND: Tensor | None, targets_N: Tensor, ways: int
+    ) -> dict[str, Tensor]:
+        """The classifier of an episode of `ways` classes."""
+        return {"weight": self.weight.expand(ways, -1), "bias": self.bias.expand(ways)}
+
+
+class LinearHead(nn.Module):
+    """The classic fixed linear layer: its own weights for each position (Finn et al. 2017).
+
+    The order of an episode's classes matters, and there can be no more ways than in training.
+    """
+
+    uses_support = False
+
+    def __init__(self, *, width: int, ways: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(ways, width) / math.sqrt(width))
+        self.bias = nn.Parameter(torch.zeros(ways))
+
+    def forward(
+        self, features_ND: Tensor | None, targets_N: Tensor, ways: int
+    ) -> dict[str, Tensor]:
+        """The classifier of an episode of `ways` classes.
+
+        Raises:
+            ValueError: if there are more ways than the layer has outputs.
+        """
+        if ways > len(self.weight):
+            raise ValueError(
+                f"model.head=linear was trained for {len(self.weight)} ways and got {ways}; "
+                f"use at most {len(self.weight)}, or train with model.head=prototype"
+            )
+        return {"weight": self.weight[:ways], "bias": self.bias[:ways]}
+
+
+class PrototypeHead(nn.Module):
+    """Start from the class means, as ProtoMAML does (Triantafillou et al. 2020, eq. 5 and 6).
+
+    With W_c = 2 s p_c and b_c = -s |p_c|², the first scores are the negative squared distances to
+    the prototypes p_c, up to a term that all classes share, times a learned scale s.
+    """
+
+    uses_support = True
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / math.sqrt(width))))
+
+    def forward(self, features_ND: Tensor, targets_N: Tensor, ways: int) -> dict[str, Tensor]:
+        """The classifier of an episode of `ways` classes; uneven classes are averaged alike."""
+        one_hot_CN = nn.functional.one_hot(targets_N, ways).T.to(features_ND.dtype)
+        prototypes_CD = (one_hot_CN @ features_ND) / one_hot_CN.sum(dim=1, keepdim=True)
+        scale = self.log_scale.exp()
+        return {
+            "weight": 2 * scale * prototypes_CD,
+            "bias": -scale * prototypes_CD.square().sum(dim=1),
+        }
