@@ -1,0 +1,88 @@
+"""The inner loop through learn2learn's own `MAML` wrapper, as a second opinion on ours."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from metaformer_cli.episode import Episode, derive_seed
+from metaformer_cli.learners.learner import EpisodeGradient
+from metaformer_cli.models.model import FewShotModel, Inputs, Parameters
+
+if TYPE_CHECKING:
+    from metaformer_cli.learners.maml import MAML
+
+
+def learn2learn_gradient(maml: MAML, meta: Parameters, episode: Episode) -> EpisodeGradient:
+    """One episode's meta-gradient by `learn2learn.algorithms.MAML`.
+
+    learn2learn has one inner rate, 1 here. A rate of α by tensor is had by adapting θ/√α in place
+    of θ: a step of 1 on that is a step of α on θ.
+
+    Raises:
+        ValueError: if learn2learn is not installed.
+    """
+    support, query, ways = episode.support, episode.query, episode.ways
+    meta = {name: value.detach().requires_grad_() for name, value in meta.items()}
+    start_inputs = maml.with_dropout(support.inputs, derive_seed(episode.seed, "start"))
+    fast = maml.model.start(meta, start_inputs, support.targets, ways)
+    learner = import_maml()(
+        Rescaled(maml.model, fast, {name: root_of_rate(maml, name, meta) for name in fast}),
+        lr=1.0,
+        first_order=maml.first_order,
+        allow_unused=True,
+        allow_nograd=True,
+    ).clone()
+    for k in range(maml.inner_steps):
+        inputs = maml.with_dropout(support.inputs, derive_seed(episode.seed, k))
+        learner.adapt(maml.objective.loss(learner(inputs), support.targets))
+    logits = learner(maml.with_dropout(query.inputs, derive_seed(episode.seed, "query")))
+    loss = maml.objective.loss(logits, query.targets)
+    gradients = torch.autograd.grad(loss, list(meta.values()), materialize_grads=True)
+    score = maml.objective.score(logits, query.targets).mean()
+    return EpisodeGradient(dict(zip(meta, gradients, strict=True)), loss.item(), score.item())
+
+
+def root_of_rate(maml: MAML, name: str, meta: Parameters) -> Tensor:
+    """√α of the adapted tensor `name`, differentiable in the logarithm of α."""
+    root = torch.as_tensor(maml.rate(name, meta)).sqrt()
+    # First-order, θ = √α(θ₀/√α - Σc) with each c taken for a constant, which hides half of
+    # α from the derivative; this has √α's value and α's.
+    return root * (root / root.detach()) if maml.first_order else root
+
+
+class Rescaled(nn.Module):
+    """A model whose parameters are θ/√α, by dotted names that learn2learn can clone and update."""
+
+    def __init__(self, model: FewShotModel, fast: Parameters, roots: Parameters) -> None:
+        super().__init__()
+        self.__dict__["model"] = model  # not a submodule: its own parameters take no part
+        self.roots = roots
+        for name, value in fast.items():
+            # Not nn.Parameter: these carry the graph back to the meta-parameters.
+            self._parameters[name.replace(".", "/")] = value / roots[name]  # type: ignore[assignment]
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits of the inputs."""
+        fast = {
+            name: self._parameters[name.replace(".", "/")] * root
+            for name, root in self.roots.items()
+        }
+        return self.model.logits(fast, inputs)
+
+
+def import_maml() -> Any:
+    """learn2learn's MAML, without the notice that its gym prints on import."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            from learn2learn.algorithms import MAML
+    except ImportError as error:
+        raise ValueError(
+            "learner.engine=learn2learn needs learn2learn, which is not installed; "
+            "see the README's section on installing it, or use learner.engine=functional"
+        ) from error
+    return MAML
