@@ -1,0 +1,137 @@
+"""Checkpoints: one file that holds all of a run, as data that can never run code.
+
+A checkpoint is a safetensors file. Its tensors are the meta-parameters (`meta/…`) and the
+optimiser's state (`optimiser/…`); its header holds, as JSON strings, the resolved configuration,
+the tokenizer and how far training has come. So a checkpoint can be moved, and still be evaluated.
+
+There is no random state to keep: every draw is named by the seed and the step (`derive_seed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from metaformer_cli.atomic import replacing
+from metaformer_cli.models.model import Parameters
+from metaformer_cli.training.checkpoint_header import LAST, PREVIOUS, Header, read_header
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far meta-training has come.
+
+    Attributes:
+        step: outer steps done.
+        best_accuracy: the best validation accuracy so far; -1 before the first validation.
+        best_step: where it was.
+        stale: validations since then.
+        losses: of each episode since the last log line.
+        scores: of each episode since the last log line.
+    """
+
+    step: int = 0
+    best_accuracy: float = -1.0
+    best_step: int = 0
+    stale: int = 0
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All of a run at one instant.
+
+    Attributes:
+        meta: the meta-parameters.
+        optimiser: the optimiser's state, as `AdamW.state_tensors` names it.
+        progress: how far training has come.
+        config: the resolved configuration, as plain values.
+        tokenizer: as `TextTokenizer.to_json` wrote it.
+    """
+
+    meta: Parameters
+    optimiser: Mapping[str, Tensor]
+    progress: Progress
+    config: Mapping[str, Any]
+    tokenizer: str
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, aside first, so that `path` is whole at every instant.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; `path` is as it was.
+    """
+    groups = {"meta": checkpoint.meta, "optimiser": checkpoint.optimiser}
+    tensors = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous()
+        for group, members in groups.items()
+        for name, tensor in members.items()
+    }
+    header = Header(dict(checkpoint.config), checkpoint.tokenizer, asdict(checkpoint.progress))
+    with replacing(path) as stream:
+        stream.write(safetensors.torch.save(tensors, metadata=header.metadata()))
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: it is missing, truncated, foreign, or of a newer format.
+        OSError: it cannot be read.
+    """
+    header = read_header(path)
+    tensors = safetensors.torch.load_file(path)
+    groups: dict[str, dict[str, Tensor]] = {"meta": {}, "optimiser": {}}
+    for name, tensor in tensors.items():
+        group, _, member = name.partition("/")
+        if group in groups:
+            groups[group][member] = tensor
+    return Checkpoint(
+        **groups,
+        progress=Progress(**header.progress),
+        config=header.config,
+        tokenizer=header.tokenizer,
+    )
+
+
+def load_latest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
+    """The last whole checkpoint of a run, and a line on each that had to be passed over.
+
+    Raises:
+        ValueError: none is whole.
+    """
+    passed_over = []
+    for name in (LAST, PREVIOUS):
+        try:
+            return load(run_dir / "checkpoints" / name), passed_over
+        except (ValueError, FileNotFoundError) as error:
+            passed_over.append(str(error))
+    raise ValueError("; ".join(passed_over))
+
+
+def fit(loaded: Parameters, expected: Parameters, path: Path) -> Parameters:
+    """`loaded`, in the order, shapes and types of `expected`.
+
+    Raises:
+        ValueError: a name or a shape differs; it says which.
+    """
+    if odd := sorted(loaded.keys() ^ expected.keys()):
+        where = "is missing from" if odd[0] in expected else "is not expected in"
+        raise ValueError(
+            f"{path}: {odd[0]} {where} the checkpoint ({len(odd)} names differ); "
+            "was it made with another model or learner?"
+        )
+    for name, value in expected.items():
+        if loaded[name].shape != value.shape:
+            raise ValueError(
+                f"{path}: {name} has shape {tuple(loaded[name].shape)}, expected "
+                f"{tuple(value.shape)}; was it made with another model?"
+            )
+    return {name: loaded[name].to(value.dtype) for name, value in expected.items()}

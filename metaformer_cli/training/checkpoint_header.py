@@ -1,0 +1,85 @@
+"""The header of a checkpoint, read without torch: what it is, and the configuration it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+FORMAT = 1  # raised when an older metaformer could misread a checkpoint
+LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint holds besides tensors.
+
+    Attributes:
+        config: the resolved configuration of the run; data from elsewhere, not checked yet.
+        tokenizer: as `TextTokenizer.to_json` wrote it.
+        progress: how far training had come.
+    """
+
+    config: dict[str, Any]
+    tokenizer: str
+    progress: dict[str, Any]
+
+    def metadata(self) -> dict[str, str]:
+        """The header as safetensors metadata."""
+        return {
+            "format": str(FORMAT),
+            "config": json.dumps(self.config),
+            "tokenizer": self.tokenizer,
+            "progress": json.dumps(self.progress),
+        }
+
+
+def read_header(file: Path) -> Header:
+    """Read and check the header of a checkpoint.
+
+    Raises:
+        ValueError: garbage, truncated, a pickle, a foreign file, or a newer format.
+        OSError: the file cannot be read.
+    """
+    metadata = _metadata(file)
+    if "format" not in metadata or "config" not in metadata:
+        raise ValueError(
+            f"{file} is a safetensors file of another program: expected a metaformer checkpoint"
+        )
+    if not metadata["format"].isdecimal() or int(metadata["format"]) > FORMAT:
+        raise ValueError(
+            f"{file} has checkpoint format {metadata['format']!r}: this metaformer reads up to "
+            f"{FORMAT}; upgrade metaformer-cli"
+        )
+    try:
+        config, progress = json.loads(metadata["config"]), json.loads(metadata["progress"])
+        tokenizer = metadata["tokenizer"]
+    except (KeyError, ValueError, RecursionError):
+        config = progress = tokenizer = None
+    if not isinstance(config, dict) or not isinstance(progress, dict):
+        raise ValueError(f"{file} holds no readable configuration: the checkpoint is damaged")
+    return Header(config, tokenizer, progress)
+
+
+def _metadata(file: Path) -> Mapping[str, str]:
+    with file.open("rb") as stream:
+        start = stream.read(4)
+    try:
+        with safe_open(file, framework="np") as tensors:
+            return tensors.metadata() or {}
+    except SafetensorError as error:
+        if start.startswith(_PICKLES):
+            raise ValueError(
+                f"{file} looks like a pickle (torch.save makes such): metaformer reads only "
+                "safetensors, because a pickle can run code"
+            ) from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{file} is not a whole safetensors file ({reason}): expected a metaformer checkpoint; "
+            "give another one, or the run folder"
+        ) from None

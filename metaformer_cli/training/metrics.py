@@ -1,0 +1,80 @@
+"""What a run writes while it trains: `metrics.jsonl`, TensorBoard events, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from metaformer_cli.atomic import replacing
+
+
+class Metrics:
+    """Writes figures by step.
+
+    Args:
+        run_dir: the run's folder.
+        step: where the run starts or resumes; lines after it, of a run that was killed, are cut.
+        steps: where it will end.
+        meta_batch: episodes a step; the bar counts episodes.
+    """
+
+    def __init__(self, run_dir: Path, *, step: int, steps: int, meta_batch: int) -> None:
+        self.path = run_dir / "metrics.jsonl"
+        cut_after(self.path, step)
+        self._lines = self.path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(run_dir), purge_step=step + 1)
+        self._bar = tqdm(
+            total=steps * meta_batch,
+            initial=step * meta_batch,
+            desc="train",
+            unit=" episodes",
+            disable=None,
+        )
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """Write one line, and one event a figure."""
+        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
+        self._lines.flush()
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, step)
+
+    def advance(self, losses: Sequence[float], scores: Sequence[float]) -> None:
+        """Move the bar by one step, whose episodes had these losses and scores."""
+        loss, accuracy = statistics.fmean(losses), statistics.fmean(scores)
+        self._bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}", refresh=False)
+        self._bar.update(len(losses))
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar where there is one."""
+        tqdm.write(line)
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        self._events.close()
+        self._lines.close()
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Drop the lines of later steps than `step`, and one that a kill left unfinished."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n") and json.loads(line)["step"] <= step:
+            kept.append(line)
+    with replacing(path) as stream:
+        stream.write(b"".join(kept))
