@@ -1,0 +1,198 @@
+"""Hydra's part: a command line composed, once or for a sweep, and handed on as plain values."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from argparse import ArgumentError, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import is_dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from metaformer_cli.config.explain import CONFIG_ERRORS, explain
+from metaformer_cli.config.help import command_help
+from metaformer_cli.config.resolve import Composed, merge, saved_source
+from metaformer_cli.config.saved import read_resumed_config, read_saved_config
+from metaformer_cli.config.schema import COMMANDS, GROUPS
+
+_PATHS = ("run_dir", "resume", "ckpt", "support", "query", "out")
+
+
+class _Stopped(BaseException):
+    """A job's error on its way past Hydra, which would keep it until the whole sweep is done."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
+    """Compose `words`, and call `job`; in a sweep, once for every combination.
+
+    Hydra itself answers the flags that need no job: --help, --cfg, --info, shell completion.
+
+    Raises:
+        ValueError: the words cannot be composed, in one line; or the job raised it.
+        Exception: what else the job raised; in a sweep, with the job's overrides as a note.
+    """
+    register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through instead of printing them
+    try:
+        _run(command, words, job)
+    except _Stopped as stopped:
+        raise stopped.error from stopped.error.__cause__
+    except CONFIG_ERRORS as error:
+        raise ValueError(explain(error, COMMANDS[command])) from error
+
+
+def register() -> None:
+    """Make the schema known to Hydra, under names that shell completion does not offer."""
+    schemas = {
+        *COMMANDS.values(),
+        *(schema for group in GROUPS.values() for schema in group.values()),
+    }
+    for schema in schemas:
+        assert is_dataclass(schema)
+        ConfigStore.instance().store(name=f"schema_{schema.__name__}", node=schema)
+    OmegaConf.register_new_resolver(
+        "metaformer_help",
+        lambda command: command_help(command).replace("$", "$$"),  # Hydra fills in $NAMEs
+        replace=True,
+    )
+
+
+def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
+    args, flags = _parse(words)
+    words = [_readable(word) for word in args.overrides]
+    typed = {override.key_or_group: override for override in _overrides(words)}
+    swept = [key for key, override in typed.items() if override.is_sweep_override()]
+    source = saved_source(command, {key: _first(override) for key, override in typed.items()})
+    choices = _saved_choices(command, source, typed)
+    show = args.cfg == "job" and args.package is None and source is not None
+    if show:  # Hydra would print what it composed, without the checkpoint's values
+        flags = ["--config-dir", args.config_dir] if args.config_dir else []
+
+    def task(node: DictConfig) -> object:
+        try:
+            composed = _composed(command, node, choices, swept)
+            if show:
+                print(OmegaConf.to_yaml(OmegaConf.create(merge(composed))), end="")
+                return None
+            return job(composed)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                overrides = " ".join(HydraConfig.get().overrides.task)
+                error.add_note(f"job {HydraConfig.get().job.num} ({overrides})")
+            raise _Stopped(error) from None
+
+    with ExitStack() as stack:
+        if args.multirun and "hydra.sweep.dir" not in typed:
+            if "run_dir" in typed and "run_dir" not in swept:
+                words += [f"hydra.sweep.dir={typed['run_dir'].get_value_element_as_str()}"]
+            elif command != "train":  # only runs need a folder, and Hydra insists on one
+                folder = stack.enter_context(TemporaryDirectory())
+                words += [f"hydra.sweep.dir={_quoted(folder)}"]
+        sys.argv = [sys.argv[0], *flags, *choices, *words]
+        hydra.main(
+            version_base="1.3", config_path="pkg://metaformer_cli.configs", config_name=command
+        )(task)()
+
+
+def _parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """Hydra's arguments, and the words that are its flags; the two may be mixed."""
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        args, extra = parser.parse_known_intermixed_args(words)
+    except ArgumentError as error:
+        raise ValueError(f"{error}; --help lists the flags") from error
+    if extra:
+        raise ValueError(
+            f"unknown flag {extra[0]}: expected NAME=VALUE, or a flag that --help lists"
+        )
+    if args.experimental_rerun is not None:
+        raise ValueError(
+            "--experimental-rerun reads a pickle, which can run code: "
+            "metaformer does without; use --config-dir, or resume="
+        )
+    return args, [word for word in words if word not in args.overrides]
+
+
+def _overrides(words: Sequence[str]) -> list[Override]:
+    return OverridesParser.create().parse_overrides(list(words))
+
+
+def _readable(word: str) -> str:
+    """The word; where Hydra's grammar cannot read its value, as in `data.path=(1).csv`, quoted."""
+    name, equals, value = word.partition("=")
+    try:
+        _overrides([word])
+    except OverrideParseException:
+        if equals and value:
+            return f"{name}={_quoted(value)}"
+    return word
+
+
+def _quoted(value: str) -> str:
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
+
+
+def _first(override: Override) -> Any:
+    """The value; of a sweep, the first."""
+    if override.is_discrete_sweep():
+        return next(override.sweep_iterator())
+    return override.value()
+
+
+def _saved_choices(command: str, source: str | None, typed: Mapping[str, Override]) -> list[str]:
+    """The choices that the checkpoint was made with, for groups that the user left alone."""
+    if source is None or "experiment" in typed:
+        return []
+    read = read_resumed_config if command == "train" else read_saved_config
+    saved = read(source) or {}
+    groups = ["learner"] if command == "predict" else list(GROUPS)
+    names = {
+        group: saved[group].get("name")
+        for group in groups
+        if group not in typed and isinstance(saved.get(group), Mapping)
+    }
+    return [f"{group}={name}" for group, name in names.items() if name in GROUPS[group]]
+
+
+def _composed(
+    command: str, node: DictConfig, choices: Sequence[str], swept: Sequence[str]
+) -> Composed:
+    settings = HydraConfig.get()
+    tree = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(tree, dict)
+    values: dict[str, Any] = {str(key): value for key, value in tree.items()}
+    for key in _PATHS:
+        if isinstance(values.get(key), str):
+            values[key] = os.path.expanduser(values[key])
+    words = [word for word in settings.overrides.task if word not in choices]
+    given = {override.key_or_group: override.value() for override in _overrides(words)}
+    folder = None
+    sweeps_runs = command == "train" or ("run_dir" in given)
+    if settings.mode == RunMode.MULTIRUN and sweeps_runs and "run_dir" not in swept:
+        name = _job_name(settings.job.num, {key: given[key] for key in swept if key in given})
+        folder = os.path.expanduser(Path(settings.sweep.dir) / name)
+    return Composed(command, values, given, folder)
+
+
+def _job_name(number: int, swept: Mapping[str, Any]) -> str:
+    """`0_learner-maml_seed-1`: safe in every file system, and on Hydra's command line."""
+    words = "_".join(f"{key}-{value}" for key, value in swept.items())
+    return f"{number}_{re.sub(r'[^A-Za-z0-9._-]+', '-', words)}"[:100].rstrip("_")

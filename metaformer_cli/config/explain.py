@@ -1,0 +1,67 @@
+"""Hydra's and OmegaConf's errors in one line: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_type_hints
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    OmegaConfBaseException,
+    ValidationError,
+)
+from yaml import YAMLError
+
+from metaformer_cli.config.build import unknown, wrong_type
+from metaformer_cli.config.checks import did_you_mean, listed
+from metaformer_cli.config.options import options
+
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
+
+
+def explain(error: BaseException, command: type[Any]) -> str:
+    """One line for any of `CONFIG_ERRORS` that composing a `command` raises."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not an option: expected NAME=VALUE, e.g. seed=1"
+    if isinstance(error, MissingConfigException):
+        return _no_such_choice(error)
+    text = " ".join(str(error).split())
+    cause = error.__cause__ if isinstance(error, HydraException) else error
+    if isinstance(cause, OmegaConfBaseException):
+        typed = re.match("Could not override '(.+?)'", text)
+        return _bad_value(cause, typed[1] if typed else None, command)
+    if text.startswith("Ambiguous value for argument"):
+        argument = text.split("'")[1]
+        return f"{argument}: several values are a sweep: add -m, or give one"
+    if text.startswith("Could not append to config"):
+        key = text.split("'")[1]
+        return f"{key} exists already: leave out the +"
+    return text
+
+
+def _no_such_choice(error: MissingConfigException) -> str:
+    group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+    if not error.options:
+        return (
+            f"there is no {group or 'configuration'} {choice!r}: "
+            f"give a folder that holds {error.missing_cfg_file}.yaml with --config-dir FOLDER"
+        )
+    # Hydra lists the files that it finds: ours, and those in the user's --config-dir
+    hint = did_you_mean(choice, error.options)
+    return f"{group}={choice}: expected {listed(error.options)}{hint}"
+
+
+def _bad_value(error: OmegaConfBaseException, typed: str | None, command: type[Any]) -> str:
+    key = typed or error.full_key or ""
+    if key == "experiment":
+        return "there is no experiment yet: give a folder that holds experiment/NAME.yaml with -cd"
+    if isinstance(error, ConfigKeyError | ConfigAttributeError) and not key.startswith("hydra"):
+        return unknown(key, command)
+    if isinstance(error, ValidationError):
+        if key in options(command):
+            return wrong_type(key, error.value, command)
+        if key in get_type_hints(command):
+            return f"{key}={error.value}: expected options, {key}.NAME=VALUE, not one value"
+    return f"{key}: {str(error).splitlines()[0]}"

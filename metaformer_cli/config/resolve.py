@@ -1,0 +1,193 @@
+"""What a command finally runs with: composed values, on top of what a checkpoint was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from metaformer_cli.config.build import build
+from metaformer_cli.config.options import flatten
+from metaformer_cli.config.saved import (
+    holds_run,
+    read_resumed_config,
+    read_saved_config,
+    run_folder,
+)
+from metaformer_cli.config.schema import (
+    COMMANDS,
+    GROUPS,
+    EvalCommand,
+    PredictCommand,
+    TrainCommand,
+)
+
+# What a run that is continued may change; anything else would make it another run.
+CHANGEABLE = (
+    "run_dir",
+    "resume",
+    "device",
+    "train.steps",
+    "train.eval_every",
+    "train.log_every",
+    "train.patience",
+)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What Hydra made of one command line.
+
+    Attributes:
+        command: train, eval, predict or data.
+        tree: the composed values, plain dicts and leaves.
+        given: what the user typed, by key: `task.shots`, or `learner` for a whole group.
+        folder: in a sweep, the job's own folder; else None.
+    """
+
+    command: str
+    tree: Mapping[str, Any]
+    given: Mapping[str, Any]
+    folder: str | None = None
+
+
+def resolve(composed: Composed) -> Any:
+    """The typed, checked configuration of the command. Reads files, and writes none.
+
+    Raises:
+        ValueError: what the user typed cannot be, each in one line.
+    """
+    config = build(merge(composed), COMMANDS[composed.command])
+    if isinstance(config, TrainCommand):
+        return _with_run(config, composed.folder)
+    if isinstance(config, EvalCommand):
+        of_ckpt = str(run_folder(config.ckpt)) if config.ckpt else None
+        return replace(config, run_dir=composed.folder or config.run_dir or of_ckpt or _stamp())
+    if isinstance(config, PredictCommand):
+        return replace(
+            config,
+            text_field=config.text_field or getattr(config.data, "text_field", "text"),
+            label_field=config.label_field or getattr(config.data, "label_field", "label"),
+        )
+    return config
+
+
+def merge(composed: Composed) -> dict[str, Any]:
+    """The composed tree; with a checkpoint, the checkpoint's own and what was typed on top.
+
+    Raises:
+        ValueError: the checkpoint cannot be read, or what was typed cannot go with it.
+    """
+    tree = dict(composed.tree)
+    source = saved_source(composed.command, tree, composed.folder)
+    if source is None:
+        return tree
+    if composed.command == "train":
+        saved = read_resumed_config(source)
+        return tree if saved is None else _resumed(composed, _checked(saved, source))
+    saved = _checked(read_saved_config(source), source)
+    fixed = ("model.",) if composed.command == "eval" else ("task.", "data.", "model.")
+    taken = {key: saved[key] for key in (*GROUPS, "seed")}
+    merged = _overlay({**tree, **taken}, composed)
+    _refuse_changes(merged, saved, [key for key in flatten(saved) if key.startswith(fixed)])
+    return merged
+
+
+def saved_source(command: str, tree: Mapping[str, Any], folder: str | None = None) -> str | None:
+    """The run folder or checkpoint whose configuration is the base of this one, if any."""
+    if command != "train":
+        ckpt = tree.get("ckpt")
+        return None if ckpt in (None, "???") else str(ckpt)
+    resume, run_dir = tree.get("resume", False), folder or tree.get("run_dir")
+    if isinstance(resume, str):
+        if not Path(resume).exists():
+            raise ValueError(
+                f"resume={resume} does not exist: expected true, false, a run folder or a "
+                "checkpoint"
+            )
+        return resume
+    return str(run_dir) if resume is True and run_dir is not None else None
+
+
+def _checked(saved: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A saved tree with every key of today's schema, or one line that says what is wrong."""
+    try:
+        return asdict(build(saved, TrainCommand))
+    except ValueError as error:
+        raise ValueError(f"the configuration saved in {source}: {error}") from error
+
+
+def _resumed(composed: Composed, saved: dict[str, Any]) -> dict[str, Any]:
+    # learner=maml where maml was saved asks for nothing new, whatever its options were
+    same = [group for group in GROUPS if composed.given.get(group) == saved[group]["name"]]
+    given = {key: value for key, value in composed.given.items() if key not in same}
+    merged = _overlay(saved, replace(composed, given=given))
+    for key in ("run_dir", "resume"):
+        merged[key] = composed.tree[key]
+    _refuse_changes(merged, saved, [key for key in flatten(merged) if key not in CHANGEABLE])
+    return merged
+
+
+def _overlay(base: Mapping[str, Any], composed: Composed) -> dict[str, Any]:
+    """`base` with the composed values of the given keys."""
+    if "experiment" in composed.given:  # an experiment may set any key
+        return dict(composed.tree)
+    merged = deepcopy(dict(base))
+    for key in composed.given:
+        *parents, name = key.split(".")
+        source, target = composed.tree, merged
+        for parent in parents:
+            source, target = source[parent], target[parent]
+        target[name] = source[name]
+    return merged
+
+
+def _refuse_changes(
+    merged: Mapping[str, Any], saved: Mapping[str, Any], keys: Sequence[str]
+) -> None:
+    new, old = flatten(merged), flatten(saved)
+    for key in keys:
+        if new.get(key) != old.get(key):
+            raise ValueError(
+                f"{key}={new.get(key)} was given, but the checkpoint was trained with "
+                f"{key}={old.get(key)}, which cannot change: leave {key} out, or train anew"
+            )
+
+
+def _with_run(config: TrainCommand, folder: str | None) -> TrainCommand:
+    """The configuration with its final run_dir, and with False or a path in resume."""
+    run_dir = folder or config.run_dir
+    if isinstance(config.resume, str):
+        home = str(run_folder(config.resume))
+        run_dir = run_dir or home
+        if read_resumed_config(config.resume) is None:
+            raise ValueError(
+                f"resume={config.resume} holds no checkpoint: expected a run folder with "
+                "checkpoints/last.safetensors, or a checkpoint"
+            )
+        if holds_run(run_dir) and not Path(run_dir).samefile(home):
+            raise ValueError(_occupied(run_dir))
+        return replace(config, run_dir=run_dir)
+    if config.resume:
+        if run_dir is None:
+            raise ValueError("resume=true needs the run to continue: give run_dir=FOLDER too")
+        found = read_resumed_config(run_dir)
+        return replace(config, run_dir=run_dir, resume=False if found is None else run_dir)
+    if run_dir is not None and holds_run(run_dir):
+        raise ValueError(_occupied(run_dir))
+    return replace(config, run_dir=run_dir or _stamp())
+
+
+def _occupied(run_dir: str) -> str:
+    return (
+        f"run_dir={run_dir} already holds a run: continue it with run_dir={run_dir} resume=true, "
+        "or give another run_dir"
+    )
+
+
+def _stamp() -> str:
+    """A run folder's name that two runs begun in one second do not share."""
+    return datetime.now().strftime("runs/%Y-%m-%d/%H-%M-%S-%f")

@@ -1,0 +1,342 @@
+"""What can be configured: a dataclass for every group, with its defaults, units and checks.
+
+Hydra composes YAML into these, so a wrong type or an unknown key fails before torch is imported.
+A `__post_init__` checks what a type cannot say. A choice is a `name`, looked up in a registry:
+a configuration is data, and can never name code to run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from omegaconf import MISSING
+
+from metaformer_cli.config.checks import at_least, fraction, one_of, positive
+
+PROBLEMS: Final = ("refuse", "drop")
+POSITIONS: Final = ("sinusoidal", "learned", "rotary")
+NORMS: Final = ("pre", "post")
+HEADS: Final = ("prototype", "copied", "linear")
+ENGINES: Final = ("functional", "learn2learn")
+SPLITS: Final = ("train", "valid", "test")
+UNTRAINED: Final = ("tfidf",)  # learners without anything to meta-train: eval needs no checkpoint
+
+
+@dataclass
+class FewShotText:
+    """N-way K-shot episodes of labelled texts."""
+
+    name: str = "fewshot_text"
+    ways: int = 5  # classes an episode
+    shots: int = 5  # support examples a class
+    queries: int = 5  # query examples a class
+    min_ways: int | None = None  # training episodes draw ways from [min_ways, ways]; null: fixed
+    min_shots: int | None = (
+        None  # training episodes draw shots from [min_shots, shots]; null: fixed
+    )
+    vocab_size: int = 3000  # of the byte-level BPE trained on the training classes' texts
+    max_tokens: int = 64  # a text is cut after so many
+
+    def __post_init__(self) -> None:
+        """Check the numbers, and the ranges against each other."""
+        at_least("task.ways", self.ways, 2)
+        at_least("task.shots", self.shots, 1)
+        at_least("task.queries", self.queries, 1)
+        at_least("task.min_ways", self.min_ways, 2)
+        at_least("task.min_shots", self.min_shots, 1)
+        at_least("task.vocab_size", self.vocab_size, 300)  # 256 bytes, the specials, some merges
+        at_least("task.max_tokens", self.max_tokens, 2)
+        for name, least, most in (
+            ("ways", self.min_ways, self.ways),
+            ("shots", self.min_shots, self.shots),
+        ):
+            if least is not None and least > most:
+                raise ValueError(
+                    f"task.min_{name}={least} is above task.{name}={most}: "
+                    f"expected task.min_{name} <= task.{name}; lower the one or raise the other"
+                )
+
+
+@dataclass
+class Builtin:
+    """The intent corpus that ships with metaformer."""
+
+    name: str = "builtin"
+
+
+@dataclass
+class Files:
+    """A user's own labelled texts (`csv`, which reads TSV too, and `jsonl`)."""
+
+    name: str = MISSING  # csv | jsonl
+    path: str = MISSING  # the file
+    text_field: str = "text"  # the column, or key, with the texts
+    label_field: str = "label"  # the column, or key, with the class names
+    splits: str | None = None  # folder with train.txt, valid.txt, test.txt; null: drawn from seed
+    problems: str = "refuse"  # refuse | drop: duplicates with two labels, empty texts, ...
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        one_of("data.problems", self.problems, PROBLEMS)
+
+
+@dataclass
+class HuggingFace:
+    """A data set of Hugging Face `datasets`: a hub name, or a local folder."""
+
+    name: str = "hf"
+    path: str = MISSING  # a hub name, or a folder
+    subset: str | None = None  # the hub's name for a part of it
+    text_field: str = "text"  # the column with the texts
+    label_field: str = "label"  # the column with the class names
+    splits: str | None = None  # folder with train.txt, valid.txt, test.txt; null: drawn from seed
+    problems: str = "refuse"  # refuse | drop
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        one_of("data.problems", self.problems, PROBLEMS)
+
+
+@dataclass
+class Preset:
+    """A published data set, downloaded once with a checksum, or read from `path`."""
+
+    name: str = MISSING  # clinc150 | banking77 | hwu64
+    path: str | None = None  # a folder with full.jsonl; null: download into cache_dir
+    splits: str | None = None  # null: the first published class split
+    problems: str = "drop"  # their few faults are known, and counted when they are dropped
+    cache_dir: str = "~/.cache/metaformer"  # where downloads are kept
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        one_of("data.problems", self.problems, PROBLEMS)
+
+
+@dataclass
+class Transformer:
+    """A Transformer encoder, trained from scratch."""
+
+    name: str = "transformer"
+    width: int = 128  # features a token
+    layers: int = 2  # attention and feed-forward, each
+    heads: int = 4  # of attention; width is divisible by it
+    dropout: float = 0.1  # probability, in training only
+    positions: str = "rotary"  # sinusoidal | learned | rotary
+    norm: str = "pre"  # pre | post
+    head: str = "prototype"  # prototype | copied | linear
+
+    def __post_init__(self) -> None:
+        """Check the sizes and the names."""
+        at_least("model.width", self.width, 1)
+        at_least("model.layers", self.layers, 1)
+        at_least("model.heads", self.heads, 1)
+        if self.width % self.heads:
+            raise ValueError(
+                f"model.width={self.width} is not divisible by model.heads={self.heads}: "
+                f"expected a multiple, e.g. model.width={-(-self.width // self.heads) * self.heads}"
+            )
+        fraction("model.dropout", self.dropout)
+        one_of("model.positions", self.positions, POSITIONS)
+        one_of("model.norm", self.norm, NORMS)
+        one_of("model.head", self.head, HEADS)
+
+
+@dataclass
+class GradientLearner:
+    """MAML and FOMAML: adapt by a few steps of gradient descent (Finn et al. 2017)."""
+
+    name: str = MISSING  # maml | fomaml
+    inner_lr: float = 0.1  # of every inner step; where learn_rates, what they start from
+    inner_steps: int = 5  # gradient steps on the support set
+    learn_rates: bool = True  # one inner rate a tensor, meta-learned (Li et al. 2017, by tensor)
+    engine: str = "functional"  # functional | learn2learn
+
+    def __post_init__(self) -> None:
+        """Check the numbers and the names."""
+        positive("learner.inner_lr", self.inner_lr)
+        at_least("learner.inner_steps", self.inner_steps, 1)
+        one_of("learner.engine", self.engine, ENGINES)
+
+
+@dataclass
+class TfIdf:
+    """Character TF-IDF and logistic regression on the support set: the baseline to beat."""
+
+    name: str = "tfidf"
+
+
+@dataclass
+class Train:
+    """The outer loop."""
+
+    steps: int = 400  # meta-batches
+    meta_batch: int = 4  # episodes a step
+    lr: float = 1e-3  # AdamW, peak
+    warmup_steps: int = 20  # linear, then cosine to zero at `steps`
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0  # of the whole meta-gradient
+    log_every: int = 10  # steps
+    eval_every: int = 100  # steps between validations; each also saves a checkpoint
+    valid_episodes: int = 100  # of each validation, the same every time
+    patience: int | None = None  # stop after so many validations without a new best; null: never
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        at_least("train.steps", self.steps, 1)
+        at_least("train.meta_batch", self.meta_batch, 1)
+        positive("train.lr", self.lr)
+        at_least("train.warmup_steps", self.warmup_steps, 0)
+        if self.weight_decay < 0:
+            raise ValueError(
+                f"train.weight_decay={self.weight_decay}: expected 0 or more, "
+                "e.g. train.weight_decay=0.01"
+            )
+        positive("train.clip_norm", self.clip_norm)
+        at_least("train.log_every", self.log_every, 1)
+        at_least("train.eval_every", self.eval_every, 1)
+        at_least("train.valid_episodes", self.valid_episodes, 2)  # an interval needs two
+        at_least("train.patience", self.patience, 1)
+
+
+@dataclass
+class Eval:
+    """Few-shot evaluation on fixed episodes."""
+
+    episodes: int = 600  # the same for a seed, whatever the learner
+    split: str = "test"  # train | valid | test: whose classes
+
+    def __post_init__(self) -> None:
+        """Check the number and the name."""
+        at_least("eval.episodes", self.episodes, 2)  # an interval needs two
+        one_of("eval.split", self.split, SPLITS)
+
+
+@dataclass
+class TrainCommand:
+    """Meta-train a model, and keep the best and the last checkpoint in a run folder.
+
+    The command receives `run_dir` as a path, and `resume` as False or the path to continue from.
+    """
+
+    task: Any = MISSING
+    data: Any = MISSING
+    model: Any = MISSING
+    learner: Any = MISSING
+    train: Train = field(default_factory=Train)
+    seed: int = 0  # decides everything that is random
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    run_dir: str | None = None  # null: runs/<date>/<time>
+    resume: Any = (
+        False  # true: continue run_dir if it holds a run; or a run folder, or a checkpoint
+    )
+
+    def __post_init__(self) -> None:
+        """Check what concerns the whole command."""
+        _seed_and_device(self.seed, self.device)
+        if self.learner.name in UNTRAINED:
+            raise ValueError(
+                f"learner={self.learner.name} has nothing to train: expected another learner, "
+                f"or metaformer eval learner={self.learner.name}"
+            )
+        if not isinstance(self.resume, bool | str):
+            raise ValueError(
+                f"resume={self.resume}: expected true, false, a run folder or a checkpoint"
+            )
+
+
+@dataclass
+class EvalCommand:
+    """Measure few-shot accuracy on held-out classes; ckpt=RUN brings the run's configuration.
+
+    The command receives `run_dir` as a path: where its report goes.
+    """
+
+    ckpt: str | None = None  # a run folder (its best checkpoint), or one checkpoint
+    task: Any = MISSING
+    data: Any = MISSING
+    model: Any = MISSING
+    learner: Any = MISSING
+    eval: Eval = field(default_factory=Eval)
+    seed: int = 0  # decides everything that is random
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    run_dir: str | None = None  # null: the checkpoint's run folder, else runs/<date>/<time>
+
+    def __post_init__(self) -> None:
+        """Check what concerns the whole command."""
+        _seed_and_device(self.seed, self.device)
+        if self.ckpt is None and self.learner.name not in UNTRAINED:
+            raise ValueError(
+                f"learner={self.learner.name} needs a trained model: give ckpt=RUN_FOLDER "
+                f"(metaformer train makes one), or learner={UNTRAINED[0]}"
+            )
+
+
+@dataclass
+class PredictCommand:
+    """Adapt to a labelled file, and label the rows of another.
+
+    `task`, `data` and `model` always come from the checkpoint.
+    """
+
+    ckpt: str = MISSING  # a run folder (its best checkpoint), or one checkpoint
+    support: str = MISSING  # the labelled file to adapt on: CSV, TSV or JSONL
+    query: str = MISSING  # the file whose rows get a label
+    out: str = MISSING  # the file to write
+    text_field: str | None = None  # column or key; null: as in the checkpoint, else text
+    label_field: str | None = None  # column or key; null: as in the checkpoint, else label
+    task: Any = MISSING
+    data: Any = MISSING
+    model: Any = MISSING
+    learner: Any = MISSING
+    seed: int = 0  # decides everything that is random
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+
+    def __post_init__(self) -> None:
+        """Check what concerns the whole command."""
+        _seed_and_device(self.seed, self.device)
+
+
+@dataclass
+class DataCommand:
+    """Say what a data set holds, how its classes are split, and show one episode in words."""
+
+    task: Any = MISSING
+    data: Any = MISSING
+    seed: int = 0  # decides everything that is random
+
+    def __post_init__(self) -> None:
+        """Check what concerns the whole command."""
+        at_least("seed", self.seed, 0)
+
+
+def _seed_and_device(seed: int, device: str) -> None:
+    at_least("seed", seed, 0)
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise ValueError(f"device={device}: expected auto, cpu, cuda, cuda:N or mps")
+
+
+COMMANDS: Final[Mapping[str, type[Any]]] = {
+    "train": TrainCommand,
+    "eval": EvalCommand,
+    "predict": PredictCommand,
+    "data": DataCommand,
+}
+
+# A name and its dataclass: what the fields typed Any may hold, and what makes a name safe.
+GROUPS: Final[Mapping[str, Mapping[str, type[Any]]]] = {
+    "task": {"fewshot_text": FewShotText},
+    "data": {
+        "builtin": Builtin,
+        "csv": Files,
+        "jsonl": Files,
+        "hf": HuggingFace,
+        "clinc150": Preset,
+        "banking77": Preset,
+        "hwu64": Preset,
+    },
+    "model": {"transformer": Transformer},
+    "learner": {"maml": GradientLearner, "fomaml": GradientLearner, "tfidf": TfIdf},
+}
