@@ -1,0 +1,161 @@
+"""The command line: which command, and what its errors look like.
+
+Hydra and torch are imported late: help and a mistyped command answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from metaformer_cli import __version__
+
+if TYPE_CHECKING:
+    from metaformer_cli.config.resolve import Composed
+
+COMMANDS = ("train", "eval", "predict", "data")
+
+HELP = """\
+metaformer: meta-train Transformers that adapt to a new task from a handful of examples
+
+Usage: metaformer COMMAND [NAME=VALUE ...] [FLAGS]
+
+Commands
+  train     meta-train a model on few-shot tasks
+  eval      measure a trained model, or a baseline, on classes held out from training
+  predict   adapt to a labelled file of your own, and label the rows of another
+  data      say what a data set holds, before training on it
+
+Examples
+  metaformer train                                     the built-in data, a few minutes
+  metaformer train data=csv data.path=my.csv           your own labelled sentences
+  metaformer train -m learner=maml,fomaml seed=0,1     a sweep of four runs
+  metaformer train run_dir=my_run resume=true          go on where my_run stopped
+  metaformer eval ckpt=my_run task.shots=1             how good it is with one example a class
+  metaformer predict ckpt=my_run support=labelled.csv query=new.csv out=predictions.csv
+
+Flags
+  -h, --help   this text; metaformer COMMAND --help lists the options of a command
+  --version    the version
+  --cfg job    after a command: print its configuration instead of running it
+  -m           after a command: run every combination of NAME=VALUE,VALUE,...
+
+Shell completion: eval "$(metaformer -sc install=bash)", or zsh; metaformer -sc install=fish | source
+An error is one line; METAFORMER_TRACEBACK=1 shows where it came from.
+"""
+
+# What the user can put right. Anything else is a fault of ours, and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, FloatingPointError)
+
+
+def main() -> int:
+    """Run the command in `sys.argv`; returns the exit code.
+
+    0: done. 1: a fault in metaformer, with a traceback. 2: something for the user to correct, in
+    one line. 130 and 143: stopped by SIGINT and SIGTERM. 141: nobody reads the output any more.
+    """
+    try:
+        code = _dispatch(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # or Python complains once more when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _report(error)
+    return code
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    if not words:
+        print(HELP, end="", file=sys.stderr)
+        return 2
+    if "--version" in words:
+        print(f"metaformer {__version__}")
+    elif words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+    elif words[0] in ("-sc", "--shell-completion"):
+        _complete(words)
+    elif words[0] not in COMMANDS:
+        close = get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(
+            f"unknown command {words[0]!r}: expected {', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
+            f"{hint}"
+        )
+    else:
+        _run(words[0], words[1:])
+    return 0
+
+
+def _run(command: str, words: Sequence[str]) -> None:
+    from metaformer_cli.config.compose import run
+
+    logging.basicConfig(format="%(message)s")  # to stderr
+    for name in ("metaformer_cli", "hydra"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    run(command, words, _job)
+
+
+def _job(composed: Composed) -> object:
+    """Check what was composed, and run the command with it."""
+    from metaformer_cli.config.resolve import resolve
+
+    config = resolve(composed)
+    return _body(composed.command)(config)
+
+
+def _body(command: str) -> Callable[[Any], object]:
+    if command == "train":
+        from metaformer_cli.commands.train import train
+
+        return train
+    if command == "eval":
+        from metaformer_cli.commands.evaluate import evaluate
+
+        return evaluate
+    if command == "predict":
+        from metaformer_cli.commands.predict import predict
+
+        return predict
+    from metaformer_cli.commands.data import data
+
+    return data
+
+
+def _complete(words: Sequence[str]) -> None:
+    """Shell completion: Hydra knows one command only, so ours is taken out of the line."""
+    from metaformer_cli.config.compose import run
+
+    line = os.environ.get("COMP_LINE", "")
+    match = re.match(r"(\s*\S+\s+)(\S*)(\s*)", line)
+    if not any(word.startswith("query=") for word in words):
+        run(COMMANDS[0], words, _job)  # the script to install is the same for all
+    elif match and not match[3]:
+        print(" ".join(name for name in COMMANDS if name.startswith(match[2])))
+    elif match and match[2] in COMMANDS:
+        os.environ["COMP_LINE"] = match[1] + line[match.end() :]
+        with contextlib.suppress(Exception):  # a half-typed line is often wrong
+            run(match[2], words, _job)
+
+
+def _report(error: Exception) -> int:
+    """Print an error as the user should see it; returns the exit code."""
+    if not isinstance(error, USER_ERRORS) or os.environ.get("METAFORMER_TRACEBACK") == "1":
+        traceback.print_exception(error)
+        return 2 if isinstance(error, USER_ERRORS) else 1
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror + (f": {error.filename}" if error.filename else "")
+    notes = getattr(error, "__notes__", [])
+    print("metaformer: error:", *" ".join([*notes, text]).split(), file=sys.stderr)
+    return 2

@@ -1,0 +1,110 @@
+"""`metaformer data`."""
+
+from __future__ import annotations
+
+import pytest
+
+from metaformer_cli.commands.data import data, describe
+from metaformer_cli.config.schema import Builtin, DataCommand, FewShotText, Files
+from metaformer_cli.data.dataset import Dataset
+
+DATASET = Dataset(
+    name="pets.csv",
+    texts={
+        "cat": ("a cat", "the cat sat on the mat", "cats"),
+        "dog": ("a dog", "two dogs"),
+        "a rather long name of a class": ("one\ntwo \x1b[31mthree " + "long " * 40, "x"),
+    },
+    splits={"train": ("cat", "dog"), "valid": ("a rather long name of a class",), "test": ()},
+    dropped={"duplicate": 1200, "empty text": 1},
+    problems=("pets.csv:7: same text and label as line 2", "pets.csv:9: empty text"),
+)
+EPISODE = {"ways": 2, "shots": 1, "queries": 1, "seed": 0}
+
+
+def described(**options) -> list[str]:
+    return describe(**({"dataset": DATASET} | EPISODE | options)).splitlines()
+
+
+def test_rows_classes_lengths_and_what_was_left_out_are_said():
+    lines = described()
+    assert lines[0] == "pets.csv: 7 rows in 3 classes"
+    assert "rows a class      2 least, 2 median, 2.3 mean, 3 most" in lines
+    assert "words a text      1 least, 2 median, 8.0 mean, 43 most" in lines
+    assert "left out          1,200 rows: duplicate" in lines
+    assert "                  1 row: empty text" in lines
+    assert any(line.strip() == "pets.csv:9: empty text" for line in lines)
+    sound = Dataset("pets.csv", DATASET.texts, DATASET.splits, dropped={})
+    assert "left out          nothing" in described(dataset=sound)
+
+
+def test_the_class_split_names_every_class():
+    lines = described()
+    start = lines.index("Class split")
+    assert lines[start + 1 : start + 6] == [
+        "  train: 2 classes, 5 rows",
+        "    cat, dog",
+        "  valid: 1 class, 2 rows",
+        "    a rather long name of a class",
+        "  test: 0 classes, 0 rows",
+    ]
+
+
+def test_one_episode_is_shown_by_class_with_disjoint_rows():
+    lines = described()
+    start = lines.index("One episode of the train split: ways=2, shots=1, queries=1")
+    episode = lines[start + 1 :]
+    assert {episode[0][5:], episode[3][5:]} == {"cat", "dog"}
+    assert [line[:12] for line in episode] == [
+        "  0: " + episode[0][5:],
+        "    support ",
+        "    query   ",
+        "  1: " + episode[3][5:],
+        "    support ",
+        "    query   ",
+    ]
+    texts = [line[12:] for line in episode if line.startswith("    ")]
+    assert len(set(texts)) == 4
+    for first, label in ((0, episode[0][5:]), (2, episode[3][5:])):
+        assert set(texts[first : first + 2]) <= set(DATASET.texts[label])
+    assert described() == lines
+    assert any(described(seed=seed) != lines for seed in range(1, 9))
+
+
+def test_an_episode_that_cannot_be_drawn_is_said_and_the_rest_still_shown():
+    lines = described(ways=5)
+    assert lines[0] == "pets.csv: 7 rows in 3 classes"
+    assert "none: pets.csv: 5-way episodes need 5 classes, and the train split has" in lines[-2]
+
+
+def test_lines_fit_80_columns_and_hold_nothing_that_steers_a_terminal():
+    lines = described(ways=1, split="valid")
+    assert max(len(line) for line in lines) == 80
+    assert all(line.isprintable() for line in lines)
+    assert any(line.startswith("    support one two  [31mthree long") for line in lines) or any(
+        line.startswith("    query   one two  [31mthree long") for line in lines
+    )
+
+
+def test_the_command_prints_the_configured_data_set(capsys):
+    data(DataCommand(task=FewShotText(ways=3), data=Builtin(), seed=0))
+    out = capsys.readouterr().out
+    assert out.startswith("builtin: ")
+    assert "ways=3, shots=5, queries=5" in out
+    assert out.count("\n    support ") == 15
+
+
+@pytest.mark.parametrize("problems", ["refuse", "drop"])
+def test_faults_are_shown_with_a_word_on_what_training_will_say(tmp_path, capsys, problems):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "a,x\na,x\nb,y\nc,z\nd,x\ne,y\nf,z\n")
+    config = DataCommand(
+        task=FewShotText(ways=2, shots=1, queries=1),
+        data=Files(name="csv", path=str(path), problems=problems),
+        seed=0,
+    )
+    data(config)
+    out = capsys.readouterr().out
+    assert "left out          1 row: duplicate\n" in out
+    assert ("Training refuses this data set as it is" in out) == (problems == "refuse")
+    assert config.data.problems == problems
