@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from metaformer_cli.learners.learner import Learner
 from metaformer_cli.learners.maml import MAML, adjoint_gradient
 from metaformer_cli.learners.tfidf import TfIdf
 from metaformer_cli.models.encoder import TextEncoder
-from metaformer_cli.models.heads import CopiedHead, LinearHead, PrototypeHead
+from metaformer_cli.models.heads import CopiedHead, Head, LinearHead, PrototypeHead
 from metaformer_cli.models.model import FewShotModel, Parameters
 from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.classification import CLASSIFICATION
@@ -59,7 +59,7 @@ def build_model(config: Any, vocab_size: int) -> FewShotModel:
         backbone = TransformerEncoder(
             vocab_size=vocab_size, max_tokens=config.task.max_tokens, **options
         )
-        heads = {
+        heads: dict[str, Callable[[], Head]] = {
             "prototype": lambda: PrototypeHead(width=width),
             "copied": lambda: CopiedHead(width=width),
             "linear": lambda: LinearHead(width=width, ways=config.task.ways),

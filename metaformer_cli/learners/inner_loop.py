@@ -13,15 +13,17 @@ memory does not grow with the number of steps, apart from the θₖ themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.func import grad, vjp
+from torch.func import grad
 
 from metaformer_cli.models.model import Parameters
 
 Loss = Callable[[Parameters], Tensor]
 Step = Callable[[Parameters, Parameters], Parameters]
+PullBack = Callable[[Parameters], tuple[Parameters, ...]]
 
 
 def sgd_step(loss: Loss, fast: Parameters, rates: Mapping[str, Tensor | float]) -> Parameters:
@@ -36,6 +38,14 @@ def descend(steps: Sequence[Step], fast: Parameters, slow: Parameters) -> Iterat
         with torch.no_grad():
             fast = step(fast, slow)
         yield fast
+
+
+def vjp(function: Callable[..., Parameters], *inputs: Parameters) -> tuple[Parameters, PullBack]:
+    """A function's value, and what pulls a gradient back to each of its inputs.
+
+    That is `torch.func.vjp`, whose own types leave open how much it returns.
+    """
+    return cast("tuple[Parameters, PullBack]", torch.func.vjp(function, *inputs))
 
 
 def adjoint(

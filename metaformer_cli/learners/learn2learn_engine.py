@@ -31,7 +31,7 @@ def learn2learn_gradient(maml: MAML, meta: Parameters, episode: Episode) -> Epis
     start_inputs = maml.with_dropout(support.inputs, derive_seed(episode.seed, "start"))
     fast = maml.model.start(meta, start_inputs, support.targets, ways)
     learner = import_maml()(
-        Rescaled(maml.model, fast, {name: root_of_rate(maml, name, meta) for name in fast}),
+        Rescaled(maml.model, fast, roots_of_rates(maml, fast, meta)),
         lr=1.0,
         first_order=maml.first_order,
         allow_unused=True,
@@ -47,12 +47,17 @@ def learn2learn_gradient(maml: MAML, meta: Parameters, episode: Episode) -> Epis
     return EpisodeGradient(dict(zip(meta, gradients, strict=True)), loss.item(), score.item())
 
 
-def root_of_rate(maml: MAML, name: str, meta: Parameters) -> Tensor:
-    """√α of the adapted tensor `name`, differentiable in the logarithm of α."""
-    root = torch.as_tensor(maml.rate(name, meta)).sqrt()
+def roots_of_rates(maml: MAML, fast: Parameters, meta: Parameters) -> Parameters:
+    """√α of each adapted tensor, differentiable in the logarithm of α."""
+    roots = {
+        name: torch.as_tensor(maml.rate(name, meta), dtype=value.dtype, device=value.device).sqrt()
+        for name, value in fast.items()
+    }
+    if not maml.first_order:
+        return roots
     # First-order, θ = √α(θ₀/√α - Σc) with each c taken for a constant, which hides half of
     # α from the derivative; this has √α's value and α's.
-    return root * (root / root.detach()) if maml.first_order else root
+    return {name: root * (root / root.detach()) for name, root in roots.items()}
 
 
 class Rescaled(nn.Module):
@@ -60,7 +65,7 @@ class Rescaled(nn.Module):
 
     def __init__(self, model: FewShotModel, fast: Parameters, roots: Parameters) -> None:
         super().__init__()
-        self.__dict__["model"] = model  # not a submodule: its own parameters take no part
+        self.logits = model.logits  # the method alone: the model's own parameters take no part
         self.roots = roots
         for name, value in fast.items():
             # Not nn.Parameter: these carry the graph back to the meta-parameters.
@@ -68,15 +73,17 @@ class Rescaled(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the inputs."""
-        fast = {
-            name: self._parameters[name.replace(".", "/")] * root
-            for name, root in self.roots.items()
-        }
-        return self.model.logits(fast, inputs)
+        scaled = dict(self.named_parameters())
+        fast = {name: scaled[name.replace(".", "/")] * root for name, root in self.roots.items()}
+        return self.logits(fast, inputs)
 
 
 def import_maml() -> Any:
-    """learn2learn's MAML, without the notice that its gym prints on import."""
+    """learn2learn's MAML, without the notice that its gym prints on import.
+
+    Raises:
+        ValueError: if learn2learn is not installed.
+    """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             from learn2learn.algorithms import MAML

@@ -12,10 +12,10 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value, vjp
+from torch.func import grad_and_value
 
 from metaformer_cli.episode import Episode, Examples, Objective, derive_seed
-from metaformer_cli.learners.inner_loop import Step, adjoint, descend, sgd_step
+from metaformer_cli.learners.inner_loop import Step, adjoint, descend, sgd_step, vjp
 from metaformer_cli.learners.learner import EpisodeGradient, MetaGradient, Predictor
 from metaformer_cli.models.model import FewShotModel, Inputs, Parameters
 
@@ -102,7 +102,7 @@ class MAML:
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""
         parts = [self.episode_gradient(self, meta, episode) for episode in episodes]
-        mean = {name: sum(part.gradient[name] for part in parts) / len(parts) for name in meta}
+        mean = {name: torch.stack([p.gradient[name] for p in parts]).mean(dim=0) for name in meta}
         return MetaGradient(mean, [part.loss for part in parts], [part.score for part in parts])
 
 
@@ -126,20 +126,16 @@ def adjoint_gradient(maml: MAML, meta: Parameters, episode: Episode) -> EpisodeG
     steps = maml.inner_steps_on(support_inputs, support.targets, episode.seed)
     log_rates = pick_rates(meta)
     fast, pull_back_start = vjp(start, meta)
+    path = [fast, *descend(steps, fast, log_rates)]
+    of_adapted, (loss, logits) = grad_and_value(query_loss, has_aux=True)(path[-1])
     if maml.first_order:
-        adapted = fast
-        for adapted in descend(steps, fast, log_rates):
-            pass
-        of_adapted, (loss, logits) = grad_and_value(query_loss, has_aux=True)(adapted)
         of_fast = of_adapted
         # With the inner gradients taken for constants, θ_K = θ₀ - Σ exp(rate) g.
         of_rates = {
-            f"rate.{name}": (of_adapted[name] * (adapted[name] - fast[name])).sum()
+            f"rate.{name}": (of_adapted[name] * (path[-1][name] - fast[name])).sum()
             for name in (fast if log_rates else ())
         }
     else:
-        path = [fast, *descend(steps, fast, log_rates)]
-        of_adapted, (loss, logits) = grad_and_value(query_loss, has_aux=True)(path[-1])
         of_fast, of_rates = adjoint(steps, path, log_rates, of_adapted)
     (gradient,) = pull_back_start(of_fast)
     score = maml.objective.score(logits, query.targets).mean()

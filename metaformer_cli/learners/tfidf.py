@@ -36,6 +36,7 @@ class TfIdf:
 
     def adaptation(self, meta: Parameters, support: Examples, ways: int) -> Iterator[Predictor]:
         """Fit to the support set: one predictor."""
+        del meta  # empty
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
@@ -60,6 +61,7 @@ class TfIdf:
         Raises:
             ValueError: always.
         """
+        del meta, episodes
         raise ValueError(
             "learner=tfidf does not train; judge it with: metaformer eval learner=tfidf"
         )

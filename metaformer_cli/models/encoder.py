@@ -13,7 +13,11 @@ from metaformer_cli.models.transformer import TransformerEncoder
 
 
 class TextEncoder(nn.Module):
-    """A Transformer and the mean of its token vectors."""
+    """A Transformer and the mean of its token vectors.
+
+    Args:
+        backbone: gives each token its vector.
+    """
 
     def __init__(self, backbone: TransformerEncoder) -> None:
         super().__init__()
@@ -24,7 +28,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """[N, D] features of the N sequences that `TransformerEncoder.forward` describes."""
-        x_TD = self.backbone(inputs)
+        x_TD: Tensor = self.backbone(inputs)
         mask_NL = inputs["mask"]
         x_NLD = x_TD.index_select(0, inputs["slots"].flatten()).view(*mask_NL.shape, -1)
         mask_NL1 = mask_NL[..., None].to(x_TD.dtype)

@@ -14,11 +14,36 @@ import torch
 from torch import Tensor, nn
 
 
-class CopiedHead(nn.Module):
+class Head(nn.Module):
+    """What every head is.
+
+    Attributes:
+        uses_support: whether `forward` reads the support features; if not, none are computed.
+    """
+
+    uses_support: bool
+
+    def forward(
+        self, features_ND: Tensor | None, targets_N: Tensor, ways: int
+    ) -> dict[str, Tensor]:
+        """`weight` [C, D] and `bias` [C] of an episode's classifier, before the first step.
+
+        Args:
+            features_ND: of the support set; None unless `uses_support`.
+            targets_N: class positions of the support set.
+            ways: C.
+        """
+        raise NotImplementedError
+
+
+class CopiedHead(Head):
     """One class vector, learned once and copied to each way (Ye & Chao 2022, UNICORN-MAML).
 
     Any number of ways, and an episode's result does not depend on the order of its classes:
     before the first step all classes score alike, and the support set alone tells them apart.
+
+    Args:
+        width: D.
     """
 
     uses_support = False
@@ -32,13 +57,18 @@ class CopiedHead(nn.Module):
         self, features_ND: Tensor | None, targets_N: Tensor, ways: int
     ) -> dict[str, Tensor]:
         """The classifier of an episode of `ways` classes."""
+        del features_ND, targets_N  # all classes start alike, whatever the support set
         return {"weight": self.weight.expand(ways, -1), "bias": self.bias.expand(ways)}
 
 
-class LinearHead(nn.Module):
+class LinearHead(Head):
     """The classic fixed linear layer: its own weights for each position (Finn et al. 2017).
 
     The order of an episode's classes matters, and there can be no more ways than in training.
+
+    Args:
+        width: D.
+        ways: the most that an episode may have.
     """
 
     uses_support = False
@@ -56,6 +86,7 @@ class LinearHead(nn.Module):
         Raises:
             ValueError: if there are more ways than the layer has outputs.
         """
+        del features_ND, targets_N  # each position has its own start, whatever the support set
         if ways > len(self.weight):
             raise ValueError(
                 f"model.head=linear was trained for {len(self.weight)} ways and got {ways}; "
@@ -64,11 +95,14 @@ class LinearHead(nn.Module):
         return {"weight": self.weight[:ways], "bias": self.bias[:ways]}
 
 
-class PrototypeHead(nn.Module):
+class PrototypeHead(Head):
     """Start from the class means, as ProtoMAML does (Triantafillou et al. 2020, eq. 5 and 6).
 
     With W_c = 2 s p_c and b_c = -s |p_c|², the first scores are the negative squared distances to
     the prototypes p_c, up to a term that all classes share, times a learned scale s.
+
+    Args:
+        width: D; s starts from 1/√D, which keeps the first scores of order one.
     """
 
     uses_support = True
@@ -77,8 +111,11 @@ class PrototypeHead(nn.Module):
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / math.sqrt(width))))
 
-    def forward(self, features_ND: Tensor, targets_N: Tensor, ways: int) -> dict[str, Tensor]:
+    def forward(
+        self, features_ND: Tensor | None, targets_N: Tensor, ways: int
+    ) -> dict[str, Tensor]:
         """The classifier of an episode of `ways` classes; uneven classes are averaged alike."""
+        assert features_ND is not None, "prototypes are means of support features"
         one_hot_CN = nn.functional.one_hot(targets_N, ways).T.to(features_ND.dtype)
         prototypes_CD = (one_hot_CN @ features_ND) / one_hot_CN.sum(dim=1, keepdim=True)
         scale = self.log_scale.exp()

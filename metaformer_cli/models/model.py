@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaformer_cli.models.encoder import TextEncoder
-from metaformer_cli.models.heads import CopiedHead, LinearHead, PrototypeHead
+from metaformer_cli.models.heads import Head
 
 Inputs = Mapping[str, Tensor]
 Parameters = dict[str, Tensor]
@@ -29,7 +29,7 @@ class FewShotModel(nn.Module):
         head: support features and targets to the classifier that an episode starts from.
     """
 
-    def __init__(self, encoder: TextEncoder, head: CopiedHead | LinearHead | PrototypeHead) -> None:
+    def __init__(self, encoder: TextEncoder, head: Head) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
 
@@ -50,7 +50,8 @@ class FewShotModel(nn.Module):
 
     def features(self, fast: Parameters, inputs: Inputs) -> Tensor:
         """[N, D] features of N examples."""
-        return functional_call(self.encoder, strip(fast, "encoder."), (inputs,))
+        features_ND: Tensor = functional_call(self.encoder, strip(fast, "encoder."), (inputs,))
+        return features_ND
 
     def logits(self, fast: Parameters, inputs: Inputs) -> Tensor:
         """[N, C] scores of N examples by the classifier in `fast`."""

@@ -5,7 +5,8 @@ nothing. So the tokens of all sequences lie one after another in one packed axis
 embeddings, norms and projections work; attention alone sees a padded view.
 
 Shape suffixes: T packed tokens of all sequences, N sequences, L places of the longest sequence,
-D width, H heads, K width of a head (D / H), S places where dropout acts.
+D width, H heads, K width of a head (D / H), R pairs of a head's features (K / 2), S places where
+dropout acts; a digit counts what is stacked (2: queries and keys, 3: with values).
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from torch import Tensor, nn
 
 from metaformer_cli.models.attention import attention
 
-POSITIONS = ("sinusoidal", "learned", "rotary")
-NORMS = ("pre", "post")
+Keep = Tensor | float  # what multiplies a block's output: dropout's 0 or 1/(1-p), or 1
 
 
 class TransformerEncoder(nn.Module):
@@ -35,6 +35,9 @@ class TransformerEncoder(nn.Module):
         positions: `sinusoidal` (Vaswani et al. 2017, section 3.5) and `learned` are added to the
             embeddings; `rotary` turns queries and keys (Su et al. 2021, eq. 15).
         norm: `pre` normalises what a block reads (Xiong et al. 2020), `post` what it returns.
+
+    Raises:
+        ValueError: if `rotary` meets heads of an odd width, whose features make no pairs.
     """
 
     # The parameters that are only ever looked up by rows, and the input that holds the rows.
@@ -53,6 +56,12 @@ class TransformerEncoder(nn.Module):
         norm: str,
     ) -> None:
         super().__init__()
+        self.head_width = width // heads
+        if positions == "rotary" and self.head_width % 2:
+            raise ValueError(
+                f"model.positions=rotary needs heads of an even width, and model.width={width} "
+                f"over model.heads={heads} gives {self.head_width}; change one of the three"
+            )
         self.width, self.dropout, self.positions = width, dropout, positions
         self.embedding = nn.Embedding(vocab_size, width)
         if positions == "learned":
@@ -74,20 +83,21 @@ class TransformerEncoder(nn.Module):
         Returns:
             [T, D] a vector for each token.
         """
-        x_TD = self.embedding(inputs["tokens"])
+        x_TD: Tensor = self.embedding(inputs["tokens"])
+        positions_T = inputs["positions"].to(x_TD.dtype)
+        angles_TR = None
         if self.positions == "learned":
             x_TD = x_TD + self.position_embedding(inputs["positions"])
-        angles_TK = None
-        if self.positions == "sinusoidal":
-            x_TD = x_TD + sinusoids(inputs["positions"], self.width).to(x_TD.dtype)
+        elif self.positions == "sinusoidal":
+            x_TD = x_TD + sinusoids(positions_T, self.width)
         elif self.positions == "rotary":
-            head_width = self.width // self.blocks[0].heads
-            angles_TK = rotary_angles(inputs["positions"], head_width).to(x_TD.dtype)
+            angles_TR = phases(positions_T, self.head_width)
         keep_STD = inputs.get("dropout")
         for i, block in enumerate(self.blocks):
             keep = (1.0, 1.0) if keep_STD is None else (keep_STD[2 * i], keep_STD[2 * i + 1])
-            x_TD = block(x_TD, inputs, angles_TK, keep)
-        return self.final_norm(x_TD)
+            x_TD = block(x_TD, inputs, angles_TR, keep)
+        output_TD: Tensor = self.final_norm(x_TD)
+        return output_TD
 
     def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
         """Draw what `inputs["dropout"]` holds: 0, or 1/(1-p), for each block's two outputs.
@@ -113,42 +123,68 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 
-    def forward(self, x_TD, inputs, angles_TK, keep):
-        if self.pre_norm:
-            x_TD = x_TD + keep[0] * self.attend(self.attention_norm(x_TD), inputs, angles_TK)
-            return x_TD + keep[1] * self.mlp(self.mlp_norm(x_TD))
-        x_TD = self.attention_norm(x_TD + keep[0] * self.attend(x_TD, inputs, angles_TK))
-        return self.mlp_norm(x_TD + keep[1] * self.mlp(x_TD))
+    def forward(
+        self,
+        x_TD: Tensor,
+        inputs: Mapping[str, Tensor],
+        angles_TR: Tensor | None,
+        keep: tuple[Keep, Keep],
+    ) -> Tensor:
+        """[T, D] the residual stream behind this block.
 
-    def attend(self, x_TD, inputs, angles_TK):
+        Args:
+            x_TD: the residual stream before it.
+            inputs: the packing, as in `TransformerEncoder.forward`.
+            angles_TR: by which queries and keys are turned; None for other kinds of positions.
+            keep: what multiplies the attention's output, and the perceptron's.
+        """
+        if self.pre_norm:
+            x_TD = x_TD + keep[0] * self.attend(self.attention_norm(x_TD), inputs, angles_TR)
+            return x_TD + keep[1] * self.mlp(self.mlp_norm(x_TD))
+        x_TD = self.attention_norm(x_TD + keep[0] * self.attend(x_TD, inputs, angles_TR))
+        output_TD: Tensor = self.mlp_norm(x_TD + keep[1] * self.mlp(x_TD))
+        return output_TD
+
+    def attend(
+        self, x_TD: Tensor, inputs: Mapping[str, Tensor], angles_TR: Tensor | None
+    ) -> Tensor:
+        """[T, D] what each token gathers from its own sequence."""
         T, D = x_TD.shape
         N, L = inputs["slots"].shape
         qkv_T3HK = self.query_key_value(x_TD).view(T, 3, self.heads, D // self.heads)
-        if angles_TK is not None:
-            qk = rotate(qkv_T3HK[:, :2], angles_TK)
-            qkv_T3HK = torch.cat([qk, qkv_T3HK[:, 2:]], dim=1)
+        if angles_TR is not None:
+            qk_T2HK = rotate(qkv_T3HK[:, :2], angles_TR)
+            qkv_T3HK = torch.cat([qk_T2HK, qkv_T3HK[:, 2:]], dim=1)
         padded = qkv_T3HK.reshape(T, 3 * D).index_select(0, inputs["slots"].flatten())
         q, k, v = padded.view(N, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         attended_NLD = attention(q, k, v, inputs["mask"]).transpose(1, 2).reshape(N * L, D)
-        return self.attention_out(attended_NLD.index_select(0, inputs["places"]))
+        output_TD: Tensor = self.attention_out(attended_NLD.index_select(0, inputs["places"]))
+        return output_TD
 
-    def mlp(self, x_TD):
-        return self.mlp_out(F.gelu(self.mlp_in(x_TD)))
-
-
-def sinusoids(positions_T: Tensor, width: int) -> Tensor:
-    """Sines and cosines of the positions (Vaswani et al. 2017, section 3.5): [T, width]."""
-    rates = 10_000.0 ** (-torch.arange(0, width, 2, device=positions_T.device) / width)
-    phases = positions_T[:, None] * rates
-    return torch.stack([phases.sin(), phases.cos()], dim=-1).flatten(1)[:, :width]
+    def mlp(self, x_TD: Tensor) -> Tensor:
+        """[T, D] the two-layer perceptron, on each token alone."""
+        output_TD: Tensor = self.mlp_out(F.gelu(self.mlp_in(x_TD)))
+        return output_TD
 
 
-def rotary_angles(positions_T, head_width):
-    rates = 10_000.0 ** (-torch.arange(0, head_width, 2, device=positions_T.device) / head_width)
+def phases(positions_T: Tensor, width: int) -> Tensor:
+    """[T, width / 2] p / 10000^(2i/width), the angle of position p in the i-th pair of features."""
+    rates = 10_000.0 ** (-torch.arange(0, width, 2).to(positions_T) / width)
     return positions_T[:, None] * rates
 
 
-def rotate(x, angles):
-    cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
-    a, b = x.chunk(2, dim=-1)
+def sinusoids(positions_T: Tensor, width: int) -> Tensor:
+    """[T, width] sines and cosines of the positions (Vaswani et al. 2017, section 3.5)."""
+    phases_TR = phases(positions_T, width)
+    return torch.stack([phases_TR.sin(), phases_TR.cos()], dim=-1).flatten(1)[:, :width]
+
+
+def rotate(x_T2HK: Tensor, angles_TR: Tensor) -> Tensor:
+    """Queries and keys, each pair of features turned by its angle (Su et al. 2021, eq. 15).
+
+    A pair is one feature of the first half and its counterpart in the second, which is the
+    paper's formula up to a fixed order of the features.
+    """
+    cos, sin = angles_TR.cos()[:, None, None], angles_TR.sin()[:, None, None]
+    a, b = x_T2HK.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)

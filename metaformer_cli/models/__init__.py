@@ -1,0 +1,1 @@
+"""Transformer backbones and heads. Models know tensors, never episodes."""
