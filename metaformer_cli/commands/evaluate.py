@@ -44,10 +44,11 @@ def evaluate(config: EvalCommand) -> float:
     from metaformer_cli.training import evaluation
 
     device = resolve_device(config.device)
-    if config.learner.name in UNTRAINED:
-        learner, meta, tokenizer, file = build_learner(config, None), {}, None, None
+    file = None if config.learner.name in UNTRAINED else checkpoint_file(str(config.ckpt))
+    if file is None:
+        tokenizer, learner = None, build_learner(config, None)
+        meta = learner.initial_parameters()
     else:
-        file = checkpoint_file(str(config.ckpt))
         learner, meta, tokenizer = load_trained(config, file, device)
     sampler = build_samplers(config, texts, tokenizer)[split]
     episodes = [sampler.episode(index) for index in range(config.eval.episodes)]

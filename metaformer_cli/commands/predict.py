@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -27,11 +28,13 @@ def predict(config: PredictCommand) -> None:
     """
     text_field, label_field = str(config.text_field), str(config.label_field)
     check_output(config.out)
+    check_inputs_kept(config)
     support = list(read_rows(config.support, text_field=text_field, label_field=label_field))
     classes = check_support(support, config.support)
+    support.sort(key=lambda row: (row.label, row.text))  # lest their order change a last bit
     records = list(read_records(config.query, required=[text_field]))
     texts = [text_of(record, text_field) for record in records]
-    check_columns(records[0], classes, config.query)
+    check_columns(records, classes)
     file = checkpoint_file(config.ckpt)
 
     from metaformer_cli.commands.build import load_trained, resolve_device
@@ -65,8 +68,20 @@ def label(
         yield {**record.values, PREDICTED: classes[row.index(max(row))], **columns}
 
 
+def check_inputs_kept(config: PredictCommand) -> None:
+    """Check that the output would not take an input's place.
+
+    Raises:
+        ValueError: it would.
+    """
+    out = Path(config.out)
+    for name, file in (("support", config.support), ("query", config.query)):
+        if out.exists() and Path(file).exists() and out.samefile(file):
+            raise ValueError(f"out={out} is the {name} file itself: give another name")
+
+
 def check_support(rows: Sequence[Row], file: str) -> list[str]:
-    """The classes of a support set, sorted, so that the order of its rows decides nothing.
+    """The classes of a support set, sorted.
 
     Raises:
         ValueError: an empty text or label, a text with two labels, or fewer than two classes.
@@ -91,12 +106,16 @@ def check_support(rows: Sequence[Row], file: str) -> list[str]:
     return classes
 
 
-def check_columns(record: Record, classes: Sequence[str], file: str) -> None:
+def check_columns(records: Sequence[Record], classes: Sequence[str]) -> None:
     """Check that no column of the query file has the name of one that is added.
 
     Raises:
         ValueError: one has.
     """
-    for name in (PREDICTED, *(f"p({name})" for name in classes)):
-        if name in record.values:
-            raise ValueError(f"query={file} has a column {name!r} already; rename it")
+    added = [PREDICTED, *(f"p({name})" for name in classes)]
+    for record in records:
+        if taken := [name for name in added if name in record.values]:
+            raise ValueError(
+                f"{record.source}: a column {taken[0]!r} is there already, and predict adds one; "
+                "rename it"
+            )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaformer_cli.atomic import replacing
 from metaformer_cli.config.saved import to_yaml
 from metaformer_cli.data.load import load_dataset
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import TrainCommand
-    from metaformer_cli.training.checkpoint import Checkpoint
+    from metaformer_cli.training.checkpoint import Checkpoint, Progress
+
+Texts = Mapping[str, Mapping[str, tuple[str, ...]]]  # split to label to texts
 
 
 def train(config: TrainCommand) -> float:
@@ -23,16 +27,37 @@ def train(config: TrainCommand) -> float:
 
     Raises:
         ValueError: the data, the run folder or a checkpoint cannot be used.
+        OSError: the disk is full; what was saved before is whole.
         FloatingPointError: training met a number that is not finite.
         SystemExit: 130 or 143, after SIGINT or SIGTERM and a saved checkpoint.
     """
-    task, options = config.task, config.train
+    task = config.task
     values = asdict(config.data)
     dataset = load_dataset(**values, seed=config.seed, min_rows=task.shots + task.queries)
     texts = {name: dataset.split(name, ways=task.ways) for name in ("train", "valid")}
     folder = Path(str(config.run_dir))
     check_writable(folder)
+    print(f"run      {folder}")
+    print(f"data     {dataset.name}: {describe_splits(texts)}", flush=True)
+    try:
+        progress = meta_train(config, texts, folder)
+    except OSError as error:
+        error.add_note(f"training stopped, the checkpoints in {folder} are whole:")
+        raise
+    if progress.best_step:
+        print(f"best     {progress.best_accuracy:.1%} on validation, at step {progress.best_step}")
+    print(f"next     metaformer eval ckpt={shlex.quote(str(folder))}")
+    return progress.best_accuracy
 
+
+def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
+    """Build what the configuration names, restore a checkpoint if there is one, and train.
+
+    Args:
+        config: the whole configuration.
+        texts: of the train and the valid split, by label.
+        folder: where the run is kept.
+    """
     # torch takes seconds to import; all that can be checked without it has been.
     from metaformer_cli.commands.build import (
         build_learner,
@@ -42,75 +67,82 @@ def train(config: TrainCommand) -> float:
     )
     from metaformer_cli.data.tokenizer import TextTokenizer
     from metaformer_cli.tasks.classification import CLASSIFICATION
+    from metaformer_cli.training import outer_loop
     from metaformer_cli.training.checkpoint import Progress, fit
     from metaformer_cli.training.evaluation import evaluate
     from metaformer_cli.training.metrics import Metrics
-    from metaformer_cli.training.outer_loop import Run, meta_train
+    from metaformer_cli.training.run import Run
 
-    device = resolve_device(config.device)
+    task, options, device = config.task, config.train, resolve_device(config.device)
     resumed = load_resumed(config)
     if resumed:
         tokenizer = TextTokenizer.from_json(resumed.tokenizer)
     else:
         training_texts = [text for rows in texts["train"].values() for text in rows]
         tokenizer = TextTokenizer.train(training_texts, task.vocab_size)
+    run = Run(folder, asdict(config), tokenizer.to_json())
     learner = build_learner(config, tokenizer)
     meta = learner.initial_parameters()
+    progress = Progress()
     if resumed:
-        meta = fit(resumed.meta, meta, folder)
+        meta = fit(resumed.meta, meta, Path(config.resume))
+        progress = resumed.progress if run.has_best else resumed.progress.without_best()
     meta = {name: value.to(device) for name, value in meta.items()}
     optimiser = build_optimiser(config, meta)
     if resumed:
-        optimiser.restore(resumed.optimiser)
+        state = fit(resumed.optimiser, optimiser.state_tensors(), Path(config.resume))
+        optimiser.restore(state)
     samplers = build_samplers(config, texts, tokenizer)
     valid_episodes = [samplers["valid"].episode(i) for i in range(options.valid_episodes)]
-    progress = resumed.progress if resumed else Progress()
+    schedule = outer_loop.Schedule(
+        steps=options.steps,
+        meta_batch=options.meta_batch,
+        log_every=options.log_every,
+        eval_every=options.eval_every,
+        patience=options.patience,
+    )
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "config.yaml") as stream:
-        stream.write(to_yaml(config).encode())
-    with replacing(folder / "tokenizer.json") as stream:
-        stream.write(tokenizer.to_json().encode())
-    print(f"run      {folder}")
-    print(f"data     {dataset.name}: {describe_splits(texts)}")
     print(f"model    {sum(value.numel() for value in meta.values()):,} parameters on {device}")
+    run.begin(to_yaml(config))
     with Metrics(
-        folder, step=progress.step, steps=options.steps, meta_batch=options.meta_batch
+        folder, step=progress.step, steps=schedule.steps, meta_batch=schedule.meta_batch
     ) as metrics:
-        progress = meta_train(
+        return outer_loop.meta_train(
             learner,
             meta,
             optimiser,
             progress,
-            run=Run(folder, asdict(config), tokenizer.to_json()),
+            run=run,
             metrics=metrics,
             draw=lambda index: samplers["train"].episode(index).to(device),
             validate=lambda meta: evaluate(
                 learner, meta, valid_episodes, CLASSIFICATION, device=device, title="validate"
             ),
-            steps=options.steps,
-            meta_batch=options.meta_batch,
-            log_every=options.log_every,
-            eval_every=options.eval_every,
-            patience=options.patience,
+            schedule=schedule,
         )
-    print(f"best     {progress.best_accuracy:.1%} on validation, at step {progress.best_step}")
-    print(f"next     metaformer eval ckpt={folder}")
-    return progress.best_accuracy
 
 
 def load_resumed(config: TrainCommand) -> Checkpoint | None:
-    """The checkpoint to go on from, if any; a damaged one is passed over for the one before."""
+    """The checkpoint to go on from, if any; a damaged one is passed over for the one before.
+
+    Raises:
+        ValueError: no checkpoint is whole, or it is past the last step that was asked for.
+    """
     if not config.resume:
         return None
     from metaformer_cli.training.checkpoint import load, load_latest
 
     path = Path(config.resume)
-    if path.is_file():
-        return load(path)
-    checkpoint, passed_over = load_latest(path)
+    checkpoint, passed_over = (load(path), []) if path.is_file() else load_latest(path)
+    step = checkpoint.progress.step
     for reason in passed_over:
-        print(f"warning: {reason}; going on from step {checkpoint.progress.step}")
+        print(f"warning: {reason}")
+    print(f"resume   {path}: step {step} of {config.train.steps}")
+    if step > config.train.steps:
+        raise ValueError(
+            f"train.steps={config.train.steps}, but {path} is at step {step}: expected at least "
+            "as many; leave train.steps out, or raise it to train on"
+        )
     return checkpoint
 
 
@@ -120,8 +152,6 @@ def check_writable(folder: Path) -> None:
     Raises:
         ValueError: it is a file, or cannot be written to.
     """
-    import os
-
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise ValueError(f"run_dir={folder}: {existing} is a file; give another run_dir")
@@ -129,7 +159,7 @@ def check_writable(folder: Path) -> None:
         raise ValueError(f"run_dir={folder}: cannot write in {existing}; give another run_dir")
 
 
-def describe_splits(texts: dict[str, dict[str, tuple[str, ...]]]) -> str:
+def describe_splits(texts: Texts) -> str:
     """How many classes and texts each split has."""
     return ", ".join(
         f"{len(rows)} {name} classes ({sum(map(len, rows.values())):,} texts)"

@@ -10,7 +10,7 @@ There is no random state to keep: every draw is named by the seed and the step (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,20 @@ class Progress:
     stale: int = 0
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+
+    def after(self, step: int, losses: list[float], scores: list[float]) -> Progress:
+        """Progress after one more outer step, with its episodes' figures."""
+        return replace(self, step=step, losses=self.losses + losses, scores=self.scores + scores)
+
+    def after_validation(self, accuracy: float) -> Progress:
+        """Progress after one more validation."""
+        if accuracy > self.best_accuracy:
+            return replace(self, best_accuracy=accuracy, best_step=self.step, stale=0)
+        return replace(self, stale=self.stale + 1)
+
+    def without_best(self) -> Progress:
+        """Progress of a run that goes on in another folder, where no best checkpoint is."""
+        return replace(self, best_accuracy=-1.0, best_step=0, stale=0)
 
 
 @dataclass(frozen=True)
@@ -95,10 +109,22 @@ def load(path: Path) -> Checkpoint:
             groups[group][member] = tensor
     return Checkpoint(
         **groups,
-        progress=Progress(**header.progress),
+        progress=_progress(header.progress, path),
         config=header.config,
         tokenizer=header.tokenizer,
     )
+
+
+def _progress(values: Mapping[str, Any], path: Path) -> Progress:
+    expected = asdict(Progress())
+    if values.keys() != expected.keys() or any(
+        type(values[name]) is not type(value) for name, value in expected.items()
+    ):
+        raise ValueError(
+            f"{path}: cannot tell how far training had come: the checkpoint is damaged; "
+            "give another one"
+        )
+    return Progress(**values)
 
 
 def load_latest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
@@ -107,16 +133,19 @@ def load_latest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
     Raises:
         ValueError: none is whole.
     """
-    passed_over = []
+    passed_over: list[str] = []
     for name in (LAST, PREVIOUS):
+        path = run_dir / "checkpoints" / name
         try:
-            return load(run_dir / "checkpoints" / name), passed_over
-        except (ValueError, FileNotFoundError) as error:
+            return load(path), passed_over
+        except FileNotFoundError:
+            passed_over.append(f"{path} does not exist")
+        except ValueError as error:
             passed_over.append(str(error))
     raise ValueError("; ".join(passed_over))
 
 
-def fit(loaded: Parameters, expected: Parameters, path: Path) -> Parameters:
+def fit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> Parameters:
     """`loaded`, in the order, shapes and types of `expected`.
 
     Raises:

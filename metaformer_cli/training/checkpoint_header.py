@@ -58,12 +58,13 @@ def read_header(file: Path) -> Header:
         )
     try:
         config, progress = json.loads(metadata["config"]), json.loads(metadata["progress"])
-        tokenizer = metadata["tokenizer"]
+        if isinstance(config, dict) and isinstance(progress, dict):
+            return Header(config, metadata["tokenizer"], progress)
     except (KeyError, ValueError, RecursionError):
-        config = progress = tokenizer = None
-    if not isinstance(config, dict) or not isinstance(progress, dict):
-        raise ValueError(f"{file} holds no readable configuration: the checkpoint is damaged")
-    return Header(config, tokenizer, progress)
+        pass
+    raise ValueError(
+        f"{file} holds no readable configuration: the checkpoint is damaged; give another one"
+    )
 
 
 def _metadata(file: Path) -> Mapping[str, str]:

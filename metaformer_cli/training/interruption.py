@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType, TracebackType
 
@@ -36,9 +37,11 @@ class Interruption:
     ) -> None:
         self._restore()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         self._restore()
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nstopping after this step; once more stops at once, without saving\n")
 
     def _restore(self) -> None:
         for number, handler in self._handlers.items():

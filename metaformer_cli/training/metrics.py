@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -27,15 +30,19 @@ class Metrics:
     def __init__(self, run_dir: Path, *, step: int, steps: int, meta_batch: int) -> None:
         self.path = run_dir / "metrics.jsonl"
         cut_after(self.path, step)
-        self._lines = self.path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(run_dir), purge_step=step + 1)
-        self._bar = tqdm(
-            total=steps * meta_batch,
-            initial=step * meta_batch,
-            desc="train",
-            unit=" episodes",
-            disable=None,
-        )
+        with ExitStack() as stack:
+            self._lines = stack.enter_context(self.path.open("a", encoding="utf-8"))
+            self._events = stack.enter_context(SummaryWriter(str(run_dir), purge_step=step + 1))
+            self._bar = stack.enter_context(
+                tqdm(
+                    total=steps * meta_batch,
+                    initial=step * meta_batch,
+                    desc="train",
+                    unit=" episodes",
+                    disable=None,
+                )
+            )
+            self._opened = stack.pop_all()
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Write one line, and one event a figure."""
@@ -53,6 +60,7 @@ class Metrics:
     def say(self, line: str) -> None:
         """Print a line, above the bar where there is one."""
         tqdm.write(line)
+        sys.stdout.flush()  # a pipe's reader wants it now
 
     def __enter__(self) -> Metrics:
         return self
@@ -63,18 +71,22 @@ class Metrics:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.close()
-        self._events.close()
-        self._lines.close()
+        self._opened.close()
 
 
 def cut_after(path: Path, step: int) -> None:
-    """Drop the lines of later steps than `step`, and one that a kill left unfinished."""
+    """Drop the lines of later steps than `step`, and what a kill left unfinished."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n") and json.loads(line)["step"] <= step:
-            kept.append(line)
+    lines = path.read_bytes().splitlines(keepends=True)
     with replacing(path) as stream:
-        stream.write(b"".join(kept))
+        stream.writelines(line for line in lines if _step(line) <= step)
+
+
+def _step(line: bytes) -> float:
+    """The step of a line; infinity where the line is no whole one."""
+    try:
+        step = json.loads(line)["step"] if line.endswith(b"\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+    return step if isinstance(step, int) else math.inf

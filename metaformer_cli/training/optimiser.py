@@ -42,6 +42,12 @@ class AdamW:
             {"params": others, "weight_decay": 0.0},
         ]
         self._adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
+        for value in meta.values():  # torch would make the same at the first step
+            self._adamw.state[value] = {
+                "step": torch.tensor(0.0, dtype=torch.float32),
+                "exp_avg": torch.zeros_like(value),
+                "exp_avg_sq": torch.zeros_like(value),
+            }
 
     def rate(self, step: int) -> float:
         """The learning rate of outer step `step`, counted from 1."""
@@ -70,12 +76,9 @@ class AdamW:
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `state_tensors` returned."""
-        for name, value in self.meta.items():
-            for moment in ("step", "exp_avg", "exp_avg_sq"):
-                tensor = tensors[f"{name}/{moment}"]
-                # torch keeps its step counters on the CPU
-                self._adamw.state[value][moment] = tensor if moment == "step" else tensor.to(value)
+        """Continue from what `state_tensors` returned; the same names and shapes, any device."""
+        for name, tensor in self.state_tensors().items():
+            tensor.copy_(tensors[name])
 
 
 def gradient_norm(gradient: Mapping[str, Tensor]) -> Tensor:

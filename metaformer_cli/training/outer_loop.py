@@ -3,55 +3,45 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from metaformer_cli.episode import Episode
 from metaformer_cli.learners.learner import Learner, MetaGradient
 from metaformer_cli.models.model import Parameters
-from metaformer_cli.training.checkpoint import Checkpoint, Progress, save
-from metaformer_cli.training.checkpoint_header import BEST, LAST, PREVIOUS
+from metaformer_cli.training.chance import ChanceWatch
+from metaformer_cli.training.checkpoint import Progress
 from metaformer_cli.training.evaluation import Evaluation
 from metaformer_cli.training.interruption import Interruption
 from metaformer_cli.training.metrics import Metrics
 from metaformer_cli.training.optimiser import AdamW, gradient_norm
+from metaformer_cli.training.run import Run
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run's folder, and what its checkpoints hold besides tensors.
+class Schedule:
+    """How long to train, and when to do what. All but `patience` count outer steps.
 
     Attributes:
-        folder: exists, and can be written to.
-        config: the resolved configuration, as plain values.
-        tokenizer: as `TextTokenizer.to_json` wrote it.
+        steps: in all.
+        meta_batch: episodes a step.
+        log_every: from one log line to the next.
+        eval_every: from one validation and checkpoint to the next; the last step has both too.
+        patience: stop after so many validations without a new best; None: never.
     """
 
-    folder: Path
-    config: Mapping[str, Any]
-    tokenizer: str
+    steps: int
+    meta_batch: int
+    log_every: int
+    eval_every: int
+    patience: int | None
 
-    def save(self, meta: Parameters, optimiser: AdamW, progress: Progress, *, best: bool) -> Path:
-        """Write the last checkpoint, keeping the one before; with `best`, write that as well.
-
-        Raises:
-            OSError: it could not be written; the ones before are as they were.
-        """
-        checkpoints = self.folder / "checkpoints"
-        checkpoints.mkdir(exist_ok=True)
-        state = optimiser.state_tensors()
-        checkpoint = Checkpoint(meta, state, progress, self.config, self.tokenizer)
-        if best:
-            save(checkpoints / BEST, checkpoint)
-        if (checkpoints / LAST).exists():
-            (checkpoints / LAST).replace(checkpoints / PREVIOUS)
-        save(checkpoints / LAST, checkpoint)
-        return checkpoints / LAST
+    def gives_up(self, progress: Progress) -> bool:
+        """Whether validation has stopped improving."""
+        return self.patience is not None and progress.stale >= self.patience
 
 
 def meta_train(
@@ -64,13 +54,9 @@ def meta_train(
     metrics: Metrics,
     draw: Callable[[int], Episode],
     validate: Callable[[Parameters], Evaluation],
-    steps: int,
-    meta_batch: int,
-    log_every: int,
-    eval_every: int,
-    patience: int | None,
+    schedule: Schedule,
 ) -> Progress:
-    """Improve `meta`, in place, until `steps` are done or validation has stopped improving.
+    """Improve `meta`, in place, until all steps are done or validation has stopped improving.
 
     Args:
         learner: gives the meta-gradient.
@@ -82,86 +68,59 @@ def meta_train(
         draw: an index to a training episode; step s takes `meta_batch` of them, from
             (s - 1)·meta_batch on.
         validate: judges meta-parameters on fixed episodes.
-        steps: outer steps in all.
-        meta_batch: episodes a step.
-        log_every: steps from one log line to the next.
-        eval_every: steps from one validation and checkpoint to the next.
-        patience: stop after so many validations without a new best; None: never.
+        schedule: how long, and when to do what.
 
     Returns:
         How far training came.
 
     Raises:
         FloatingPointError: a loss or a gradient is not finite; what was learned before is saved.
+        OSError: the disk is full; the last checkpoint that was saved is whole.
         SystemExit: 130 or 143, after SIGINT or SIGTERM and a saved checkpoint.
     """
-    chance = ChanceWatch()
-    logged = time.perf_counter()
+    chance, clock = ChanceWatch(), _Clock()
+    run.save(meta, optimiser, progress, best=False)  # from here on there is one to resume from
     with Interruption() as interruption:
-        for step in range(progress.step + 1, steps + 1):
-            if patience is not None and progress.stale >= patience:
-                metrics.say(
-                    f"stopped early: no validation in {patience} (train.patience) was better than "
-                    f"step {progress.best_step}'s"
-                )
-                break
-            episodes = [draw(i) for i in range((step - 1) * meta_batch, step * meta_batch)]
-            result = learner.meta_gradient(meta, episodes)
-            if problem := non_finite(result, episodes):
-                path = run.save(meta, optimiser, progress, best=False)
-                raise FloatingPointError(
-                    f"step {step}: {problem}; nothing was updated, and step {progress.step} is "
-                    f"saved in {path}. Try a lower learner.inner_lr, train.lr or train.clip_norm"
-                )
-            optimiser.update(result.gradient, step)
-            progress = replace(
-                progress,
-                step=step,
-                losses=progress.losses + result.losses,
-                scores=progress.scores + result.scores,
-            )
+        while progress.step < schedule.steps and not schedule.gives_up(progress):
+            step, first = progress.step + 1, progress.step * schedule.meta_batch
+            with clock:
+                episodes = [draw(first + i) for i in range(schedule.meta_batch)]
+                result = learner.meta_gradient(meta, episodes)
+                if problem := non_finite(result, episodes):
+                    path = run.save(meta, optimiser, progress, best=False)
+                    raise FloatingPointError(
+                        f"step {step}: {problem}; nothing was updated, and step {progress.step} "
+                        f"is saved in {path}. Train anew with a lower learner.inner_lr, train.lr "
+                        "or train.clip_norm"
+                    )
+                optimiser.update(result.gradient, step)
+            progress = progress.after(step, result.losses, result.scores)
             metrics.advance(result.losses, result.scores)
             if warning := chance.warning(step, episodes, result.scores):
                 metrics.say(warning)
-            if step % log_every == 0:
-                seconds = time.perf_counter() - logged
-                metrics.write(
-                    step,
-                    {
-                        "loss": statistics.fmean(progress.losses),
-                        "accuracy": statistics.fmean(progress.scores),
-                        "lr": optimiser.rate(step),
-                        "episodes_per_second": len(progress.losses) / seconds,
-                    },
-                )
-                progress = replace(progress, losses=[], scores=[])
-                logged = time.perf_counter()
-            if step % eval_every == 0 or step == steps:
+            if step % schedule.log_every == 0:
+                speed = clock.laps_per_second() * schedule.meta_batch
+                progress = _log(progress, metrics, lr=optimiser.rate(step), speed=speed)
+            if step % schedule.eval_every == 0 or step == schedule.steps:
                 found = validate(meta)
                 best = found.accuracy > progress.best_accuracy
-                progress = after_validation(progress, found.accuracy)
-                metrics.write(step, {"valid_accuracy": found.accuracy, "valid_ci95": found.ci95})
-                metrics.say(
-                    f"step {step}: validation {found.accuracy:.1%} ± {found.ci95:.1%}"
-                    + (", the best so far" if best else "")
-                )
+                progress = progress.after_validation(found.accuracy)
+                _report(found, step, metrics, best=best)
                 run.save(meta, optimiser, progress, best=best)
-                logged = time.perf_counter()
             if interruption.signal is not None:
                 path = run.save(meta, optimiser, progress, best=False)
                 metrics.say(
-                    f"stopped by {interruption.signal.name}; step {step} of {steps} is saved in "
-                    f"{path}; go on with: metaformer train resume={run.folder}"
+                    f"stopped by {interruption.signal.name}: step {step} of {schedule.steps} is "
+                    f"saved in {path}\n"
+                    f"go on    metaformer train resume={shlex.quote(str(run.folder))}"
                 )
                 raise SystemExit(interruption.exit_code)
+    if schedule.gives_up(progress):
+        metrics.say(
+            f"stopped early: the last {progress.stale} validations (train.patience) were no better "
+            f"than step {progress.best_step}'s"
+        )
     return progress
-
-
-def after_validation(progress: Progress, accuracy: float) -> Progress:
-    """Progress after one more validation."""
-    if accuracy > progress.best_accuracy:
-        return replace(progress, best_accuracy=accuracy, best_step=progress.step, stale=0)
-    return replace(progress, stale=progress.stale + 1)
 
 
 def non_finite(result: MetaGradient, episodes: Sequence[Episode]) -> str | None:
@@ -170,43 +129,48 @@ def non_finite(result: MetaGradient, episodes: Sequence[Episode]) -> str | None:
         if not math.isfinite(loss):
             return f"the loss is {loss} in the episode of seed {episode.seed}"
     if not math.isfinite(gradient_norm(result.gradient).item()):
-        bad = next(name for name, g in result.gradient.items() if not g.isfinite().all())
+        bad = [name for name, g in result.gradient.items() if not g.isfinite().all()]
+        what = f"gradient of {bad[0]}" if bad else "norm of the gradient"
         seeds = ", ".join(str(episode.seed) for episode in episodes)
-        return f"the gradient of {bad} is not finite in the episodes of seeds {seeds}"
+        return f"the {what} is not finite in the episodes of seeds {seeds}"
     return None
 
 
-class ChanceWatch:
-    """Says once, and early, when training accuracy cannot be told from guessing.
+def _log(progress: Progress, metrics: Metrics, *, lr: float, speed: float) -> Progress:
+    """Write what was gathered since the last log line, and gather anew."""
+    figures = {
+        "loss": statistics.fmean(progress.losses),
+        "accuracy": statistics.fmean(progress.scores),
+        "lr": lr,
+        "episodes_per_second": speed,
+    }
+    metrics.write(progress.step, figures)
+    return replace(progress, losses=[], scores=[])
 
-    Args:
-        episodes: how many of the latest to look at; with 5 ways and 25 queries an episode, 200
-            tell 2 points from chance.
-    """
 
-    def __init__(self, episodes: int = 200) -> None:
-        self._above: deque[float] = deque(maxlen=episodes)
-        self._chance: deque[float] = deque(maxlen=episodes)
-        self._said = False
+def _report(found: Evaluation, step: int, metrics: Metrics, *, best: bool) -> None:
+    metrics.write(step, {"valid_accuracy": found.accuracy, "valid_ci95": found.ci95})
+    metrics.say(
+        f"step {step}: validation {found.accuracy:.1%} ± {found.ci95:.1%}"
+        + (", the best so far" if best else "")
+    )
 
-    def warning(
-        self, step: int, episodes: Sequence[Episode], scores: Sequence[float]
-    ) -> str | None:
-        """Take in a step's scores; the warning, where it is due."""
-        for episode, score in zip(episodes, scores, strict=True):
-            self._above.append(score - 1 / episode.ways)
-            self._chance.append(1 / episode.ways)
-        count = len(self._above)
-        if self._said or count < (self._above.maxlen or 0):
-            return None
-        error = statistics.stdev(self._above) / math.sqrt(count)
-        if statistics.fmean(self._above) > 3 * error:
-            return None
-        self._said = True
-        chance = statistics.fmean(self._chance)
-        return (
-            f"warning: step {step}: the last {count} training episodes score "
-            f"{chance + statistics.fmean(self._above):.1%}, and guessing scores {chance:.1%}: "
-            "nothing is being learned yet. Things to try: model.head=prototype, "
-            "learner.learn_rates=true, another learner.inner_lr or train.lr"
-        )
+
+class _Clock:
+    """Times laps, and not what happens between them, such as validation."""
+
+    def __init__(self) -> None:
+        self._laps, self._seconds, self._began = 0, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds += time.perf_counter() - self._began
+        self._laps += 1
+
+    def laps_per_second(self) -> float:
+        """The speed since this was last asked."""
+        speed = self._laps / self._seconds
+        self._laps, self._seconds = 0, 0.0
+        return speed

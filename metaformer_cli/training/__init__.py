@@ -1,0 +1,1 @@
+"""The outer loop, and what it keeps: the optimiser, checkpoints, metrics, evaluation."""

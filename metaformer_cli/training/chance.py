@@ -1,0 +1,46 @@
+"""A watch on training accuracy: is it any better than guessing?"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Sequence
+
+from metaformer_cli.episode import Episode
+
+
+class ChanceWatch:
+    """Says once, and early, when training accuracy cannot be told from guessing.
+
+    Args:
+        episodes: how many of the latest to look at; with 5 ways and 25 queries an episode, 200
+            tell 2 points from chance.
+    """
+
+    def __init__(self, episodes: int = 200) -> None:
+        self._above: deque[float] = deque(maxlen=episodes)
+        self._chance: deque[float] = deque(maxlen=episodes)
+        self._said = False
+
+    def warning(
+        self, step: int, episodes: Sequence[Episode], scores: Sequence[float]
+    ) -> str | None:
+        """Take in a step's scores; the warning, where it is due."""
+        for episode, score in zip(episodes, scores, strict=True):
+            self._above.append(score - 1 / episode.ways)
+            self._chance.append(1 / episode.ways)
+        count = len(self._above)
+        if self._said or count < (self._above.maxlen or 0):
+            return None
+        error = statistics.stdev(self._above) / math.sqrt(count)
+        if statistics.fmean(self._above) > 3 * error:
+            return None
+        self._said = True
+        chance = statistics.fmean(self._chance)
+        return (
+            f"warning: step {step}: the last {count} training episodes score "
+            f"{chance + statistics.fmean(self._above):.1%},\n"
+            f"  and guessing scores {chance:.1%}: nothing is being learned yet. Things to try:\n"
+            "  model.head=prototype, learner.learn_rates=true, another learner.inner_lr or train.lr"
+        )
