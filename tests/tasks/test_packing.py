@@ -1,0 +1,39 @@
+"""Packing, against a padded oracle."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaformer_cli.tasks.packing import pack
+
+batches = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=7), min_size=1, max_size=7)
+
+
+def padded(rows, filler):
+    longest = max(map(len, rows))
+    return [[*row, *[filler] * (longest - len(row))] for row in rows]
+
+
+@given(batch=batches)
+def test_the_padded_view_holds_each_sequence_in_its_order(batch):
+    packed = pack(batch)
+    assert packed["mask"].tolist() == padded([[True] * len(ids) for ids in batch], False)
+    view = packed["tokens"][packed["slots"]].masked_fill(~packed["mask"], -1)
+    assert view.tolist() == padded(batch, -1)
+
+
+@given(batch=batches)
+def test_tokens_and_positions_are_laid_out_without_padding(batch):
+    packed = pack(batch)
+    assert packed["tokens"].tolist() == [token for ids in batch for token in ids]
+    assert packed["positions"].tolist() == [place for ids in batch for place in range(len(ids))]
+
+
+@given(batch=batches)
+def test_places_undo_slots(batch):
+    packed = pack(batch)
+    taken = packed["slots"].flatten()[packed["places"]]
+    assert taken.tolist() == list(range(len(packed["tokens"])))
+    empty = packed["slots"][~packed["mask"]]
+    assert set(empty.tolist()) <= {0}
