@@ -42,5 +42,6 @@ class ChanceWatch:
             f"warning: step {step}: the last {count} training episodes score "
             f"{chance + statistics.fmean(self._above):.1%},\n"
             f"  and guessing scores {chance:.1%}: nothing is being learned yet. Things to try:\n"
-            "  model.head=prototype, learner.learn_rates=true, another learner.inner_lr or train.lr"
+            "  model.head=prototype, learner.learn_rates=true, another learner.inner_lr,\n"
+            "  another train.lr"
         )

@@ -1,0 +1,141 @@
+"""A learner whose every figure has a closed form, and a setting to train it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metaformer_cli.episode import Episode, Examples, derive_seed
+from metaformer_cli.learners.learner import MetaGradient, Predictor
+from metaformer_cli.models.model import Parameters
+from metaformer_cli.training.checkpoint import Progress, fit, load_latest
+from metaformer_cli.training.evaluation import Evaluation
+from metaformer_cli.training.metrics import Metrics
+from metaformer_cli.training.optimiser import AdamW
+from metaformer_cli.training.outer_loop import Schedule, meta_train
+from metaformer_cli.training.run import Run
+
+
+class Quadratic:
+    """The loss of the episode of seed s is |θ - c(s)|²/2, its gradient θ - c(s)."""
+
+    def __init__(self, score: Callable[[Episode], float] = lambda _: 0.5) -> None:
+        self.score = score
+
+    def initial_parameters(self) -> Parameters:
+        return {"matrix": torch.ones(2, 3), "vector": torch.full((2,), 2.0)}
+
+    def centre(self, seed: int) -> Parameters:
+        generator = torch.Generator().manual_seed(seed)
+        return {
+            name: torch.randn(value.shape, generator=generator)
+            for name, value in self.initial_parameters().items()
+        }
+
+    def adaptation(self, meta: Parameters, support: Examples, ways: int) -> Iterator[Predictor]:
+        raise NotImplementedError
+
+    def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
+        shares = []
+        for episode in episodes:
+            centre = self.centre(episode.seed)
+            shares.append({name: meta[name] - centre[name] for name in meta})
+        gradient = {
+            name: torch.stack([share[name] for share in shares]).mean(dim=0) for name in meta
+        }
+        losses = [sum(float(g.square().sum()) for g in share.values()) / 2 for share in shares]
+        return MetaGradient(gradient, losses, [self.score(episode) for episode in episodes])
+
+
+class Setting:
+    """A run folder, and everything that `meta_train` asks for."""
+
+    options: dict[str, Any] = {  # noqa: RUF012, never changed
+        "lr": 0.1,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "warmup_steps": 2,
+    }
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.learner = Quadratic()
+        self.drawn: list[int] = []
+        self.said: list[str] = []
+        self.accuracy: Callable[[Parameters], float] = lambda _: 0.5
+
+    def episode(self, index: int) -> Episode:
+        """A 4-way episode without content."""
+        self.drawn.append(index)
+        nothing = Examples((), {}, torch.tensor([]))
+        return Episode(nothing, nothing, ("a", "b", "c", "d"), derive_seed(0, "train", index))
+
+    def validate(self, meta: Parameters) -> Evaluation:
+        return Evaluation(self.accuracy(meta), 0.01, 1.0, [0.5], episodes=2, seconds=0.1)
+
+    def run(self) -> Run:
+        return Run(self.folder, {"seed": 0}, "{}")
+
+    def optimiser(self, meta: Parameters, steps: int) -> AdamW:
+        return AdamW(meta, steps=steps, **self.options)
+
+    def train(
+        self, *, steps: int, resume: bool = False, until: int | None = None, **schedule: Any
+    ) -> tuple[Progress, Parameters]:
+        """Train to `steps`, or stop at `until` as if killed, by an error from `draw`."""
+        values = {"meta_batch": 2, "log_every": 1, "eval_every": 2, "patience": None} | schedule
+        meta, progress = self.learner.initial_parameters(), Progress()
+        optimiser = self.optimiser(meta, steps)
+        if resume:
+            found, _ = load_latest(self.folder)
+            for name, value in fit(found.meta, meta, self.folder).items():
+                meta[name].copy_(value)
+            optimiser.restore(fit(found.optimiser, optimiser.state_tensors(), self.folder))
+            progress = found.progress
+
+        def draw(index: int) -> Episode:
+            if until is not None and index >= until * values["meta_batch"]:
+                raise InterruptedError
+            return self.episode(index)
+
+        self.run().begin("seed: 0\n")
+        with Metrics(
+            self.folder, step=progress.step, steps=steps, meta_batch=values["meta_batch"]
+        ) as metrics:
+            metrics.say = self.said.append  # type: ignore[method-assign]
+            progress = meta_train(
+                self.learner,
+                meta,
+                optimiser,
+                progress,
+                run=self.run(),
+                metrics=metrics,
+                draw=draw,
+                validate=self.validate,
+                schedule=Schedule(steps=steps, **values),
+            )
+        return progress, meta
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path / "run")
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    return (
+        one.dtype == other.dtype
+        and one.shape == other.shape
+        and one.contiguous().numpy().tobytes() == other.contiguous().numpy().tobytes()
+    )
+
+
+@pytest.fixture
+def bits() -> Callable[[Tensor, Tensor], bool]:
+    """Whether two tensors are the same to the last bit, NaN included."""
+    return same_bits

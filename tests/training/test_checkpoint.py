@@ -1,0 +1,251 @@
+"""Checkpoints: whole, exact, and never code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metaformer_cli.training.checkpoint import (
+    Checkpoint,
+    Progress,
+    fit,
+    load,
+    load_latest,
+    save,
+)
+from metaformer_cli.training.checkpoint_header import FORMAT, LAST, PREVIOUS, read_header
+
+CHECKPOINT = Checkpoint(
+    meta={
+        "encoder.weight": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
+        "special": torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e-45]),
+        "scalar": torch.tensor(0.1, dtype=torch.float64),
+        "short": torch.tensor([0.1, 3.0], dtype=torch.bfloat16).float(),
+        "transposed": torch.arange(6.0).reshape(2, 3).T,
+        "empty": torch.zeros(0, 2),
+    },
+    optimiser={
+        "encoder.weight/exp_avg": torch.ones(3, 4),
+        "encoder.weight/step": torch.tensor(7.0),
+    },
+    progress=Progress(7, 0.1 + 0.2, 5, 1, losses=[1 / 3, 1e-300], scores=[0.25, 0.75]),
+    config={"task": {"name": "fewshot_text", "min_ways": None}, "run_dir": "läufe/🚀", "lr": 1e-3},
+    tokenizer='{"model": "naïve 🙂\\n"}',
+)
+
+
+def test_what_is_saved_is_loaded_to_the_last_bit(tmp_path, bits):
+    save(tmp_path / "a", CHECKPOINT)
+    loaded = load(tmp_path / "a")
+    for ours, theirs in ((CHECKPOINT.meta, loaded.meta), (CHECKPOINT.optimiser, loaded.optimiser)):
+        assert ours.keys() == theirs.keys()
+        assert all(bits(ours[name], theirs[name]) for name in ours)
+    assert loaded.progress == CHECKPOINT.progress
+    assert loaded.config == CHECKPOINT.config
+    assert loaded.tokenizer == CHECKPOINT.tokenizer
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+class Payload:
+    """When unpickled, makes the file `hacked`."""
+
+    def __reduce__(self):
+        return os.mkdir, ("hacked",)
+
+
+def torch_pickle(path: Path) -> None:
+    torch.save({"state_dict": Payload()}, path)
+
+
+def raw_pickle(protocol: int):
+    return lambda path: path.write_bytes(pickle.dumps(Payload(), protocol=protocol))
+
+
+@pytest.mark.parametrize("write", [torch_pickle, *map(raw_pickle, (0, 2, 3, 4, 5))])
+def test_a_pickle_is_refused_and_never_run(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    evil = tmp_path / "evil"  # torch.load takes no suffix but its own for a pickle
+    write(evil)
+    for read in (load, read_header):
+        with pytest.raises(ValueError, match=r"expected a metaformer|can run code") as error:
+            read(evil)
+        assert "\n" not in str(error.value)
+        assert str(evil) in str(error.value)
+    assert not Path("hacked").exists()
+    torch.load(evil, weights_only=False) if write is torch_pickle else pickle.loads(  # noqa: S301
+        evil.read_bytes()
+    )
+    assert Path("hacked").exists(), "the payload works, so not running it means something"
+
+
+def metadata(**changes: str | None) -> dict[str, str]:
+    values = {"format": str(FORMAT), "config": "{}", "tokenizer": "{}", "progress": "{}"} | changes
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def foreign(values: dict[str, str] | None):
+    return safetensors.torch.save({"meta/w": torch.ones(2)}, metadata=values)
+
+
+def progress(**changes: object) -> str:
+    values = {
+        "step": 1,
+        "best_accuracy": 0.5,
+        "best_step": 1,
+        "stale": 0,
+        "losses": [],
+        "scores": [],
+    }
+    return json.dumps(values | changes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a whole safetensors file"),
+        (b"garbage" * 99, "not a whole safetensors file"),
+        (b"\xff" * 99, "not a whole safetensors file"),
+        (foreign(None), "of another program"),
+        (foreign({"format": "pt"}), "of another program"),
+        (foreign(metadata(format="2")), "checkpoint format '2'.*reads up to 1; upgrade"),
+        (foreign(metadata(format="x")), "checkpoint format 'x'"),
+        (foreign(metadata(config="[]")), "no readable configuration"),
+        (foreign(metadata(config="{")), "no readable configuration"),
+        (foreign(metadata(config="[" * 99999)), "no readable configuration"),
+        (foreign(metadata(tokenizer=None)), "no readable configuration"),
+        (foreign(metadata(progress=None)), "no readable configuration"),
+        (foreign(metadata(progress="{}")), "how far training had come"),
+        (foreign(metadata(progress=progress(step="1"))), "how far training had come"),
+        (foreign(metadata(progress=progress(extra=1))), "how far training had come"),
+        (foreign(metadata(progress=progress(losses=None))), "how far training had come"),
+    ],
+)
+def test_what_is_no_checkpoint_gets_one_line(tmp_path, content, message):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_valid_form_of_those_headers_is_read(tmp_path):
+    (tmp_path / "x").write_bytes(foreign(metadata(progress=progress())))
+    assert load(tmp_path / "x").progress == Progress(1, 0.5, 1)
+
+
+def test_cut_short_anywhere_it_is_refused(tmp_path):
+    save(tmp_path / "whole", CHECKPOINT)
+    content = (tmp_path / "whole").read_bytes()
+    for length in {0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 8, len(content) - 1}:
+        (tmp_path / "cut").write_bytes(content[:length])
+        with pytest.raises(ValueError, match="not a whole safetensors file"):
+            load(tmp_path / "cut")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_byte_is_never_worse_than_a_value_error(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    save(path, CHECKPOINT)
+    content = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, header))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with contextlib.suppress(ValueError):
+        load(path)
+
+
+def test_a_missing_file_is_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "none")
+
+
+def test_a_write_that_fails_leaves_the_old_one_whole(tmp_path):
+    path = tmp_path / "a"
+    save(path, CHECKPOINT)
+    before = path.read_bytes()
+    big = replace(CHECKPOINT, meta={"w": torch.zeros(100_000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(path, big)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class TestLatest:
+    @pytest.fixture
+    def checkpoints(self, tmp_path):
+        folder = tmp_path / "checkpoints"
+        folder.mkdir()
+        for name, step in ((PREVIOUS, 1), (LAST, 2)):
+            save(folder / name, replace(CHECKPOINT, progress=Progress(step)))
+        return folder
+
+    def test_the_last_is_taken(self, checkpoints):
+        found, passed_over = load_latest(checkpoints.parent)
+        assert found.progress.step == 2
+        assert not passed_over
+
+    @pytest.mark.parametrize("damage", ["cut", "garbage", "gone"])
+    def test_a_damaged_last_is_passed_over_in_words(self, checkpoints, damage):
+        last = checkpoints / LAST
+        if damage == "gone":
+            last.unlink()
+        else:
+            last.write_bytes(last.read_bytes()[:-9] if damage == "cut" else b"garbage garbage")
+        found, passed_over = load_latest(checkpoints.parent)
+        assert found.progress.step == 1
+        assert len(passed_over) == 1
+        assert str(last) in passed_over[0]
+
+    def test_with_none_whole_both_are_named(self, checkpoints):
+        (checkpoints / LAST).write_bytes(b"garbage garbage")
+        (checkpoints / PREVIOUS).unlink()
+        with pytest.raises(ValueError, match=f"{LAST} is not .*{PREVIOUS} does not exist") as error:
+            load_latest(checkpoints.parent)
+        assert "\n" not in str(error.value)
+
+
+class TestFit:
+    EXPECTED = {"a": torch.zeros(2, 3), "b": torch.zeros(2, dtype=torch.float64)}  # noqa: RUF012
+    PATH = Path("some.safetensors")
+
+    def test_names_order_and_types_are_those_expected(self):
+        found = fit({"b": torch.ones(2), "a": torch.ones(2, 3)}, self.EXPECTED, self.PATH)
+        assert list(found) == ["a", "b"]
+        assert found["b"].dtype == torch.float64
+
+    @pytest.mark.parametrize(
+        ("loaded", "message"),
+        [
+            ({"a": torch.ones(2, 3)}, "some.safetensors: b is missing from the checkpoint"),
+            (
+                {"a": torch.ones(2, 3), "b": torch.ones(2), "c": torch.ones(2)},
+                "c is not expected in the checkpoint",
+            ),
+            (
+                {"a": torch.ones(3, 2), "b": torch.ones(2)},
+                r"a has shape \(3, 2\), expected \(2, 3\)",
+            ),
+        ],
+    )
+    def test_another_models_weights_are_refused_by_name(self, loaded, message):
+        with pytest.raises(ValueError, match=message):
+            fit(loaded, self.EXPECTED, self.PATH)

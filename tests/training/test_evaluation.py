@@ -1,0 +1,92 @@
+"""Evaluation, on predictors whose answers are known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from metaformer_cli.episode import Episode, Examples
+from metaformer_cli.tasks.classification import CLASSIFICATION
+from metaformer_cli.training.evaluation import evaluate
+
+# right answers out of 4, after 0, 1 and 2 inner steps, of each episode
+RIGHT = [(0, 1, 2), (1, 2, 4), (4, 3, 3), (2, 2, 4), (0, 0, 1)]
+
+
+class Scripted:
+    """After k steps it is right about the first so many queries, by the script of the episode."""
+
+    def initial_parameters(self):
+        return {}
+
+    def adaptation(self, meta, support, ways):
+        assert meta == {"which": "these"}
+        script = RIGHT[int(support.texts[0])]
+
+        def predictor(right):
+            def predict(_):
+                assert not torch.is_grad_enabled()
+                wrong = torch.arange(4) >= right
+                answers = (torch.tensor([0, 1, 0, 1]) + wrong) % ways
+                return 2 * torch.nn.functional.one_hot(answers, ways).double()
+
+            return predict
+
+        return map(predictor, script)
+
+    def meta_gradient(self, meta, episodes):
+        raise NotImplementedError
+
+
+def episodes(count):
+    query = Examples(("q",) * 4, {}, torch.tensor([0, 1, 0, 1]))
+    return [
+        Episode(Examples((str(i),), {}, torch.tensor([0])), query, ("a", "b", "c"), seed=i)
+        for i in range(count)
+    ]
+
+
+def judged(count=5):
+    return evaluate(
+        Scripted(),
+        {"which": "these"},
+        episodes(count),
+        CLASSIFICATION,
+        device="cpu",
+        title="evaluate",
+    )
+
+
+def test_accuracy_is_the_mean_after_the_last_step_with_its_interval_over_episodes():
+    found = judged()
+    final = torch.tensor([right[-1] / 4 for right in RIGHT], dtype=torch.float64)
+    assert found.accuracy == pytest.approx(final.mean().item())
+    assert found.ci95 == pytest.approx((1.96 * final.std() / math.sqrt(5)).item())
+    assert found.episodes == 5
+    assert found.seconds > 0
+
+
+def test_the_interval_is_that_of_scipy():
+    stats = pytest.importorskip("scipy.stats", reason="scipy comes with scikit-learn")
+    found = judged()
+    final = [right[-1] / 4 for right in RIGHT]
+    low, high = stats.norm.interval(0.95, loc=found.accuracy, scale=stats.sem(final))
+    assert found.ci95 == pytest.approx((high - low) / 2, rel=1e-4)
+
+
+def test_per_step_is_the_accuracy_after_0_1_and_2_steps():
+    assert judged().per_step == pytest.approx([7 / 20, 8 / 20, 14 / 20])
+
+
+def test_the_loss_is_the_mean_cross_entropy_after_the_last_step():
+    right, wrong = -math.log(math.e**2 / (math.e**2 + 2)), -math.log(1 / (math.e**2 + 2))
+    expected = (14 * right + 6 * wrong) / 20
+    assert judged().loss == pytest.approx(expected)
+
+
+def test_one_episode_has_no_interval():
+    found = judged(1)
+    assert found.accuracy == 0.5
+    assert math.isnan(found.ci95)

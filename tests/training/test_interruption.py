@@ -1,0 +1,37 @@
+"""Signals, held back."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from metaformer_cli.training.interruption import Interruption
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_is_noted_and_said_and_the_handlers_come_back(number, code, capfd):
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert interruption.signal is None
+        os.kill(os.getpid(), number)
+        assert interruption.signal == number
+        assert interruption.exit_code == code
+        assert signal.getsignal(number) == before
+    assert "stopping after this step" in capfd.readouterr().err
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_one_stops_at_once():
+    with Interruption():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_error_inside_passes_and_the_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match="inside"), Interruption():
+        raise ValueError("inside")
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,0 +1,248 @@
+"""The outer loop, on a problem with a closed form."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaformer_cli.episode import derive_seed
+from metaformer_cli.training.checkpoint import load, load_latest
+from metaformer_cli.training.checkpoint_header import BEST, LAST, PREVIOUS
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in found:
+        line.pop("episodes_per_second", None)
+    return found
+
+
+def test_training_is_gradient_descent_on_the_mean_of_each_meta_batch(setting):
+    progress, meta = setting.train(steps=7, meta_batch=3)
+    assert setting.drawn == list(range(21))
+    learner = setting.learner
+    theirs = {n: torch.nn.Parameter(v) for n, v in learner.initial_parameters().items()}
+    reference = torch.optim.AdamW(
+        [
+            {"params": [theirs["matrix"]], "weight_decay": 0.01},
+            {"params": [theirs["vector"]], "weight_decay": 0.0},
+        ],
+        lr=0.1,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        reference,
+        lambda i: (i + 1) / 2 if i < 2 else (1 + math.cos(math.pi * (i - 1) / 5)) / 2,
+    )
+    for step in range(7):
+        centres = [learner.centre(derive_seed(0, "train", step * 3 + i)) for i in range(3)]
+        loss = sum((theirs[n] - c[n]).square().sum() / 2 for c in centres for n in theirs) / 3
+        reference.zero_grad()
+        loss.backward()
+        assert lines(setting.folder)[step + step // 2]["loss"] == pytest.approx(loss.item())
+        torch.nn.utils.clip_grad_norm_(theirs.values(), 1.0)
+        reference.step()
+        schedule.step()
+    for name, value in meta.items():
+        torch.testing.assert_close(value, theirs[name].detach())
+    assert progress.step == 7
+
+
+def test_figures_are_means_since_the_last_log_line_and_validation_comes_with_the_last_step(setting):
+    setting.train(steps=5, log_every=2, eval_every=3)
+    every_step = lines(setting.folder)
+    assert [(line["step"], "valid_accuracy" in line) for line in every_step] == [
+        (2, False),
+        (3, True),
+        (4, False),
+        (5, True),
+    ]
+    assert every_step[1] == {"step": 3, "valid_accuracy": 0.5, "valid_ci95": 0.01}
+    assert every_step[0].keys() == {"step", "loss", "accuracy", "lr"}
+    assert every_step[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("until", [1, 2, 3, 4, 5, 6])
+def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits_and_lines(
+    setting, tmp_path, until, bits
+):
+    straight = type(setting)(tmp_path / "straight")
+    options = {"steps": 7, "log_every": 3, "eval_every": 2}
+    straight.accuracy = setting.accuracy = lambda meta: float(meta["matrix"].sum())
+    expected, whole = straight.train(**options)
+    with pytest.raises(InterruptedError):
+        setting.train(**options, until=until)
+    found, resumed = setting.train(**options, resume=True)
+    assert found == expected
+    assert all(bits(whole[name], resumed[name]) for name in whole)
+    assert lines(setting.folder) == lines(straight.folder)
+    for name in (LAST, BEST):
+        one, other = (load(s.folder / "checkpoints" / name) for s in (setting, straight))
+        assert all(bits(one.optimiser[n], other.optimiser[n]) for n in one.optimiser)
+        assert one.progress == other.progress
+
+
+def test_there_is_a_checkpoint_before_the_first_step(setting):
+    with pytest.raises(InterruptedError):
+        setting.train(steps=5, until=0)
+    assert load_latest(setting.folder)[0].progress.step == 0
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(setting):
+    accuracies = iter([0.3, 0.5, 0.5, 0.4])
+    setting.accuracy = lambda _: next(accuracies)
+    progress, _ = setting.train(steps=8)
+    assert (progress.best_accuracy, progress.best_step, progress.stale) == (0.5, 4, 2)
+    folder = setting.folder / "checkpoints"
+    assert load(folder / BEST).progress.step == 4
+    assert load(folder / LAST).progress.step == 8
+    assert load(folder / PREVIOUS).progress.step == 6
+    assert [line for line in setting.said if "best so far" in line] == [
+        "step 2: validation 30.0% ± 1.0%, the best so far",
+        "step 4: validation 50.0% ± 1.0%, the best so far",
+    ]
+
+
+def test_it_stops_when_validation_has_not_improved_for_so_long(setting):
+    accuracies = iter([0.3, 0.5, 0.4, 0.45, 0.9])
+    setting.accuracy = lambda _: next(accuracies)
+    progress, _ = setting.train(steps=20, patience=2)
+    assert progress.step == 8
+    assert setting.said[-1] == (
+        "stopped early: the last 2 validations (train.patience) were no better than step 4's"
+    )
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_episode(
+    setting, monkeypatch, bad, bits
+):
+    original, seed = setting.learner.meta_gradient, derive_seed(0, "train", 7)
+    met: dict[str, torch.Tensor] = {}
+
+    def meta_gradient(meta, episodes):
+        result = original(meta, episodes)
+        for i, episode in enumerate(episodes):
+            if episode.seed == seed:
+                result.losses[i] = bad
+                met.update({name: value.clone() for name, value in meta.items()})
+        return result
+
+    monkeypatch.setattr(setting.learner, "meta_gradient", meta_gradient)
+    with pytest.raises(FloatingPointError) as error:
+        setting.train(steps=9, eval_every=100)
+    message = str(error.value)
+    assert message.startswith(f"step 4: the loss is {bad} in the episode of seed {seed};")
+    assert "learner.inner_lr, train.lr or train.clip_norm" in message
+    assert "\n" not in message
+    saved = load_latest(setting.folder)[0]
+    assert saved.progress.step == 3
+    assert all(bits(saved.meta[name], met[name]) for name in met)
+    assert [line["step"] for line in lines(setting.folder)] == [1, 2, 3]
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_update_and_is_named(setting, monkeypatch):
+    original = setting.learner.meta_gradient
+
+    def meta_gradient(meta, episodes):
+        result = original(meta, episodes)
+        if len(setting.drawn) == 6:
+            result.gradient["vector"][1] = math.nan
+        return result
+
+    monkeypatch.setattr(setting.learner, "meta_gradient", meta_gradient)
+    seeds = f"{derive_seed(0, 'train', 4)}, {derive_seed(0, 'train', 5)}"
+    with pytest.raises(FloatingPointError, match=f"step 3: .* of vector is not .* seeds {seeds};"):
+        setting.train(steps=9)
+    saved = load_latest(setting.folder)[0]
+    assert all(value.isfinite().all() for value in saved.meta.values())
+    assert saved.progress.step == 2
+
+
+def test_a_learner_at_chance_is_warned_about_and_one_that_learns_is_not(setting, tmp_path):
+    setting.learner.score = lambda episode: [0.0, 0.25, 0.5][episode.seed % 3]
+    setting.train(steps=60, meta_batch=4, eval_every=60)
+    assert len([line for line in setting.said if line.startswith("warning: step 50")]) == 1
+    other = type(setting)(tmp_path / "other")
+    other.learner.score = lambda episode: [0.25, 0.5, 0.75][episode.seed % 3]
+    other.train(steps=60, meta_batch=4, eval_every=60)
+    assert not [line for line in other.said if "warning" in line]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_step_saves_it_and_says_how_to_go_on(
+    setting, tmp_path, number, code, bits
+):
+    straight = type(setting)(tmp_path / "straight")
+    _, whole = straight.train(steps=5)
+    original = setting.learner.meta_gradient
+
+    def meta_gradient(meta, episodes):
+        if len(setting.drawn) == 6:
+            os.kill(os.getpid(), number)
+        return original(meta, episodes)
+
+    setting.learner.meta_gradient = meta_gradient
+    with pytest.raises(SystemExit) as stop:
+        setting.train(steps=5)
+    assert stop.value.code == code
+    assert setting.said[-1] == (
+        f"stopped by {signal.Signals(number).name}: step 3 of 5 is saved in "
+        f"{setting.folder}/checkpoints/{LAST}\n"
+        f"go on    metaformer train resume={setting.folder}"
+    )
+    del setting.learner.meta_gradient
+    _, resumed = setting.train(steps=5, resume=True)
+    assert all(bits(whole[name], resumed[name]) for name in whole)
+    assert lines(setting.folder) == lines(straight.folder)
+
+
+def test_more_steps_after_the_end_follow_the_longer_schedule(setting):
+    setting.train(steps=4)
+    progress, _ = setting.train(steps=8, resume=True)
+    assert progress.step == 8
+    rates = {line["step"]: line["lr"] for line in lines(setting.folder) if "lr" in line}
+    assert rates[4] == pytest.approx(0)
+    assert [rates[step] for step in range(5, 9)] == [
+        setting.optimiser(setting.learner.initial_parameters(), 8).rate(step)
+        for step in range(5, 9)
+    ]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a tmpfs here (root only): {error}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
+
+
+def test_on_a_disk_that_fills_up_the_earlier_checkpoint_stays_whole(setting, small_disk):
+    filler = small_disk / "filler"
+
+    def fill(_):
+        if len(setting.drawn) == 12:  # in the validation of step 6
+            with filler.open("wb", buffering=0) as stream:
+                while os.statvfs(small_disk).f_bavail:
+                    stream.write(b"x" * 1024)
+        return 0.5
+
+    setting.folder, setting.accuracy = small_disk / "run", fill
+    with pytest.raises(OSError, match="No space left on device"):
+        setting.train(steps=8)
+    assert load_latest(setting.folder)[0].progress.step == 4
+    assert not list((setting.folder / "checkpoints").glob("*.tmp"))
+    filler.unlink()
+    assert setting.train(steps=8, resume=True)[0].step == 8
+    assert [line["step"] for line in lines(setting.folder)] == [1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8]
