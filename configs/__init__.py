@@ -1,0 +1,1 @@
+"""What can be chosen: a primary configuration for each command, and a folder for each group."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,10 @@ def _download(url: str, path: Path, file: Download, *, preset: str) -> None:
                     stream.write(chunk)
                     bar.update(len(chunk))
         except (OSError, http.client.HTTPException) as error:
-            raise ValueError(f"cannot download {url} ({error}); {remedy}") from None
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
+            came = " ".join(str(error).split())  # a server's answer may hold line breaks
+            raise ValueError(f"cannot download {url} ({came}); {remedy}") from None
         if received < file.size:
             came = f"the connection closed after {received:,} of {file.size:,} bytes"
             raise ValueError(f"cannot download {url} ({came}); {remedy}")

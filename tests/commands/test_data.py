@@ -30,7 +30,7 @@ def test_rows_classes_lengths_and_what_was_left_out_are_said():
     lines = described()
     assert lines[0] == "pets.csv: 7 rows in 3 classes"
     assert "rows a class      2 least, 2 median, 2.3 mean, 3 most" in lines
-    assert "words a text      1 least, 2 median, 8.0 mean, 43 most" in lines
+    assert "words a text      1 least, 2 median, 8.1 mean, 43 most" in lines
     assert "left out          1,200 rows: duplicate" in lines
     assert "                  1 row: empty text" in lines
     assert any(line.strip() == "pets.csv:9: empty text" for line in lines)

@@ -25,7 +25,7 @@ def build(*pairs: tuple[str, str], **options) -> Dataset:
 
 
 def refusal(*pairs: tuple[str, str], **options) -> str:
-    with pytest.raises(ValueError, match="data.problems=drop") as error:
+    with pytest.raises(ValueError, match=r"data\.problems=drop") as error:
         build(*pairs, **options)
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -125,12 +125,14 @@ def test_a_fault_in_another_file_is_named_by_that_file():
 
 
 def test_one_class_alone_is_refused():
-    with pytest.raises(ValueError, match="at least two classes, found only 'greet'; is data.label"):
+    with pytest.raises(
+        ValueError, match=r"at least two classes, found only 'greet'; is data\.label"
+    ):
         build(*SOUND[:2])
 
 
 def test_an_unknown_policy_is_refused():
-    with pytest.raises(ValueError, match="data.problems='ignore': choose from refuse, drop"):
+    with pytest.raises(ValueError, match=r"data\.problems='ignore': choose from refuse, drop"):
         build(*SOUND, problems="ignore")
 
 
@@ -154,7 +156,7 @@ def test_what_stays_is_sound_and_every_other_row_is_counted(pairs):
 def test_a_split_gives_its_texts_and_says_when_it_cannot():
     dataset = build(*SOUND)
     assert dataset.split("train", ways=2) == dataset.texts
-    with pytest.raises(ValueError, match="a.csv has no split 'trian': .* did you mean 'train'"):
+    with pytest.raises(ValueError, match=r"a\.csv has no split 'trian': .* did you mean 'train'"):
         dataset.split("trian")
     with pytest.raises(
         ValueError, match=r"3-way episodes need 3 classes, and the train split has 2"
@@ -175,7 +177,7 @@ def test_splits_are_read_in_order_with_marks_blanks_and_any_line_ends(tmp_path):
     assert splits == {"train": ("b", "a"), "valid": ("c",), "test": ("d e",)}
 
 
-BAD_SPLITS = {
+BAD_SPLITS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "overlap": ({"test": "d\na\n"}, r"test\.txt:2: class 'a' is already at .*train\.txt:1"),
     "twice": ({"valid": "c\n\nc"}, r"valid\.txt:3: class 'c' is already at .*valid\.txt:1"),
     "unknown": ({"train": "a\nbb"}, r"train\.txt:2: no row has class 'bb'; did you mean 'b'"),

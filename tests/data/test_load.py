@@ -6,13 +6,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metaformer_cli.data.load import SOURCES, load_dataset
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
-FIELDS = {"text_field": "text", "label_field": "label", "splits": None, "problems": "refuse"}
+FIELDS: dict[str, Any] = {
+    "text_field": "text",
+    "label_field": "label",
+    "splits": None,
+    "problems": "refuse",
+}
 
 
 def csv_file(folder: Path, *, classes: int = 5, rows: int = 4) -> Path:
@@ -32,7 +38,7 @@ def split_folder(folder: Path, **splits: list[str]) -> str:
 def test_every_choice_of_the_issue_is_registered():
     assert list(SOURCES) == ["builtin", "csv", "jsonl", "hf", "clinc150", "banking77", "hwu64"]
     with pytest.raises(
-        ValueError, match="unknown data 'clinc': .*csv, .*; did you mean 'clinc150'"
+        ValueError, match=r"unknown data 'clinc': .*csv, .*; did you mean 'clinc150'"
     ):
         load_dataset("clinc", seed=0)
 
@@ -82,7 +88,7 @@ def test_builtin_has_its_own_split_whatever_the_seed():
     assert len(dataset.texts) >= 64
     listed = [label for labels in dataset.splits.values() for label in labels]
     assert sorted(listed) == sorted(dataset.texts)
-    with pytest.raises(ValueError, match="builtin: shots .* take 999 texts .*; lower task.shots"):
+    with pytest.raises(ValueError, match=r"builtin: shots .* take 999 texts .*; lower task\.shots"):
         load_dataset("builtin", seed=0, min_rows=999)
 
 
@@ -102,7 +108,7 @@ def test_builtin_would_pass_the_checks_that_files_go_through(tmp_path):
     assert dataset.texts == builtin.texts
 
 
-PRESET = {"splits": None, "problems": "drop", "cache_dir": "no-such-folder"}
+PRESET: dict[str, Any] = {"splits": None, "problems": "drop", "cache_dir": "no-such-folder"}
 
 
 def test_a_preset_reads_a_folder_or_its_file(tmp_path):

@@ -125,7 +125,7 @@ def test_garbage_is_no_tokenizer(garbage):
         lambda parts: parts["model"]["vocab"].pop("[PAD]"),
         lambda parts: parts["model"]["vocab"].update({"q": 9999}),
         lambda parts: parts["model"].update(vocab={"[PAD]": 0, "[CLS]": 1}, merges=[]),
-        lambda parts: parts["model"].update(type="WordLevel", unk_token="q"),
+        lambda parts: parts["model"].update({"type": "WordLevel", "unk_token": "q"}),
         lambda parts: parts["added_tokens"].append(
             parts["added_tokens"][0] | {"content": "q", "id": 15}
         ),

@@ -1,9 +1,9 @@
 """The built-in intent corpus: short requests to an assistant, written for this project.
 
-Each YAML file but `common.yaml` and `splits.yaml` is one domain: its slots, and its intents with one
-hand-written pattern a line. In a pattern `{slot}` stands for one of the slot's fillers, `(a|b)`
-for one of its choices, and `[a|b]` for one of them or nothing. Everything is lower case and
-without a full stop or question mark, as people type to an assistant.
+Each YAML file but `common.yaml` and `splits.yaml` is one domain: its slots, and its intents with
+one hand-written pattern a line. In a pattern `{slot}` stands for one of the slot's fillers,
+`(a|b)` for one of its choices, and `[a|b]` for one of them or nothing. Everything is lower case
+and without a full stop or question mark, as people type to an assistant.
 
 A pattern often allows hundreds of sentences. Taking them all would drown the short patterns and
 repeat the long ones, so each is drawn from the same few times.
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -66,10 +67,9 @@ def splits() -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(text.split()) for name, text in written.items()}
 
 
-def _read(path: Path) -> dict[str, dict[str, str]]:
+def _read(path: Path) -> Any:
     with path.open(encoding="utf-8") as file:
-        content: dict[str, dict[str, str]] = yaml.load(file, Loader=_Loader)  # noqa: S506, safe
-    return content
+        return yaml.load(file, Loader=_Loader)  # noqa: S506, one of the two safe loaders
 
 
 def _utterances(label: str, patterns: list[str], slots: Mapping[str, list[str]]) -> tuple[str, ...]:
@@ -86,10 +86,10 @@ def _expand(pattern: str, slots: Mapping[str, list[str]], rng: random.Random) ->
     """One sentence of `pattern`, chosen from the innermost brackets outwards."""
 
     def choose(match: re.Match[str]) -> str:
-        slot, maybe, choices = match.groups()
-        if slot is not None:
+        slot, maybe, choices = map(str, match.groups(default=""))
+        if slot:
             return rng.choice(slots[slot])
-        if maybe is not None:
+        if maybe:
             return rng.choice(["", rng.choice(maybe.split("|"))])
         return rng.choice(choices.split("|"))
 
