@@ -23,35 +23,38 @@ if TYPE_CHECKING:
 COMMANDS = ("train", "eval", "predict", "data")
 
 HELP = """\
-metaformer: meta-train Transformers that adapt to a new task from a handful of examples
+metaformer: meta-train Transformers that adapt to a new task from a few examples
 
 Usage: metaformer COMMAND [NAME=VALUE ...] [FLAGS]
 
 Commands
   train     meta-train a model on few-shot tasks
-  eval      measure a trained model, or a baseline, on classes held out from training
+  eval      measure a trained model, or a baseline, on classes held out from it
   predict   adapt to a labelled file of your own, and label the rows of another
   data      say what a data set holds, before training on it
 
 Examples
-  metaformer train                                     the built-in data, a few minutes
-  metaformer train data=csv data.path=my.csv           your own labelled sentences
-  metaformer train -m learner=maml,fomaml seed=0,1     a sweep of four runs
-  metaformer train run_dir=my_run resume=true          go on where my_run stopped
-  metaformer eval ckpt=my_run task.shots=1             how good it is with one example a class
-  metaformer predict ckpt=my_run support=labelled.csv query=new.csv out=predictions.csv
+  metaformer train                       on the built-in data, in a few minutes
+  metaformer train data=csv data.path=my.csv        on labelled texts of your own
+  metaformer train -m learner=maml,fomaml seed=0,1  a sweep of four runs
+  metaformer train run_dir=RUN resume=true          go on where RUN stopped
+  metaformer eval ckpt=RUN task.shots=1             how good on one example a class
+  metaformer predict ckpt=RUN support=labelled.csv query=new.csv out=labels.csv
 
 Flags
-  -h, --help   this text; metaformer COMMAND --help lists the options of a command
+  -h, --help   this text; metaformer COMMAND --help: the options of a command
   --version    the version
   --cfg job    after a command: print its configuration instead of running it
-  -m           after a command: run every combination of NAME=VALUE,VALUE,...
+  -m           after a command: run each combination of NAME=VALUE,VALUE,...
 
-Shell completion: eval "$(metaformer -sc install=bash)", or zsh; metaformer -sc install=fish | source
+Shell completion
+  bash, zsh    eval "$(metaformer -sc install=bash)", or install=zsh
+  fish         metaformer -sc install=fish | source
+
 An error is one line; METAFORMER_TRACEBACK=1 shows where it came from.
 """
 
-# What the user can put right. Anything else is a fault of ours, and keeps its traceback.
+# What the user can put right. Anything else is a fault of ours: Python shows where, and exits by 1.
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
@@ -70,8 +73,9 @@ def main() -> int:
         return 141
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
-        return _report(error)
+    except USER_ERRORS as error:
+        _report(error)
+        return 2
     return code
 
 
@@ -92,6 +96,10 @@ def _dispatch(words: Sequence[str]) -> int:
             f"unknown command {words[0]!r}: expected {', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
             f"{hint}"
         )
+    elif {"-h", "--help"}.intersection(words):
+        from metaformer_cli.config.help import command_help
+
+        print(command_help(words[0]))
     else:
         _run(words[0], words[1:])
     return 0
@@ -148,14 +156,13 @@ def _complete(words: Sequence[str]) -> None:
             run(match[2], words, _job)
 
 
-def _report(error: Exception) -> int:
-    """Print an error as the user should see it; returns the exit code."""
-    if not isinstance(error, USER_ERRORS) or os.environ.get("METAFORMER_TRACEBACK") == "1":
+def _report(error: Exception) -> None:
+    """Print an error as the user should see it."""
+    if os.environ.get("METAFORMER_TRACEBACK") == "1":
         traceback.print_exception(error)
-        return 2 if isinstance(error, USER_ERRORS) else 1
+        return
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror + (f": {error.filename}" if error.filename else "")
     notes = getattr(error, "__notes__", [])
     print("metaformer: error:", *" ".join([*notes, text]).split(), file=sys.stderr)
-    return 2

@@ -29,7 +29,8 @@ def build(tree: Mapping[str, Any], command: type[_Command]) -> _Command:
     missing = [key for key, value in flatten(tree).items() if value == "???"]
     if missing:  # a whole group is missing where the checkpoint is that brings it
         raise ValueError(needed([key for key in missing if key not in GROUPS] or missing))
-    return _build(tree, command, command, prefix="")
+    config: _Command = _build(tree, command, command, prefix="")
+    return config
 
 
 def needed(keys: list[str]) -> str:

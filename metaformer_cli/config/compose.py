@@ -8,12 +8,13 @@ import sys
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
+from hydra import initialize_config_module
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -24,11 +25,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metaformer_cli.config.explain import CONFIG_ERRORS, explain
-from metaformer_cli.config.help import command_help
 from metaformer_cli.config.resolve import Composed, merge, saved_source
 from metaformer_cli.config.saved import read_resumed_config, read_saved_config
 from metaformer_cli.config.schema import COMMANDS, GROUPS
 
+_CONFIGS = "metaformer_cli.configs"
 _PATHS = ("run_dir", "resume", "ckpt", "support", "query", "out")
 
 
@@ -42,7 +43,7 @@ class _Stopped(BaseException):
 def run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
     """Compose `words`, and call `job`; in a sweep, once for every combination.
 
-    Hydra itself answers the flags that need no job: --help, --cfg, --info, shell completion.
+    Hydra itself answers the flags that need no job, such as --info and shell completion.
 
     Raises:
         ValueError: the words cannot be composed, in one line; or the job raised it.
@@ -67,11 +68,6 @@ def register() -> None:
     for schema in schemas:
         assert is_dataclass(schema)
         ConfigStore.instance().store(name=f"schema_{schema.__name__}", node=schema)
-    OmegaConf.register_new_resolver(
-        "metaformer_help",
-        lambda command: command_help(command).replace("$", "$$"),  # Hydra fills in $NAMEs
-        replace=True,
-    )
 
 
 def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
@@ -81,34 +77,67 @@ def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) 
     swept = [key for key, override in typed.items() if override.is_sweep_override()]
     source = saved_source(command, {key: _first(override) for key, override in typed.items()})
     choices = _saved_choices(command, source, typed)
-    show = args.cfg == "job" and args.package is None and source is not None
+    show = args.cfg == "job" and args.package is None
     if show:  # Hydra would print what it composed, without the checkpoint's values
-        flags = ["--config-dir", args.config_dir] if args.config_dir else []
+        flags = [f"--config-dir={args.config_dir}"] if args.config_dir else []
+
+    def one(composed: Composed) -> object:
+        if show:
+            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(merge(composed))))
+            return None
+        return job(composed)
+
+    if flags or any(key.startswith(("hydra.", "hydra/")) for key in typed):
+        with ExitStack() as stack:
+            if args.multirun and "hydra.sweep.dir" not in typed:
+                if "run_dir" in typed and "run_dir" not in swept:
+                    words += [f"hydra.sweep.dir={typed['run_dir'].get_value_element_as_str()}"]
+                elif command != "train":  # only runs need a folder, and Hydra insists on one
+                    folder = stack.enter_context(TemporaryDirectory())
+                    words += [f"hydra.sweep.dir={_quoted(folder)}"]
+            sys.argv = [sys.argv[0], *flags, *choices, *words]
+            task = _task(command, choices, swept, one)
+            hydra.main(version_base="1.3", config_path=f"pkg://{_CONFIGS}", config_name=command)(
+                task
+            )()
+    else:  # hydra.main composes everything twice, which takes longer than all the rest
+        with initialize_config_module(_CONFIGS, version_base="1.3"):
+            node = hydra.compose(command, [*choices, *words])
+        composed = _composed(command, node, words)
+        try:
+            one(composed)
+        except Exception as error:
+            raise _Stopped(error) from error
+
+
+def _task(
+    command: str,
+    choices: Sequence[str],
+    swept: Sequence[str],
+    job: Callable[[Composed], object],
+) -> Callable[[DictConfig], object]:
+    """What `hydra.main` calls: `job`, with what Hydra composed."""
 
     def task(node: DictConfig) -> object:
+        settings = HydraConfig.get()
+        words = [word for word in settings.overrides.task if word not in choices]
         try:
-            composed = _composed(command, node, choices, swept)
-            if show:
-                print(OmegaConf.to_yaml(OmegaConf.create(merge(composed))), end="")
-                return None
+            composed = _composed(command, node, words)
+            if settings.mode != RunMode.MULTIRUN:
+                return job(composed)
+            sweeps_runs = command == "train" or "run_dir" in composed.given
+            if sweeps_runs and "run_dir" not in swept:
+                keys = [key for key in swept if key in composed.given]
+                name = _job_name(settings.job.num, {key: composed.given[key] for key in keys})
+                folder = _with_home(str(Path(settings.sweep.dir) / name))
+                composed = replace(composed, folder=folder)
             return job(composed)
         except Exception as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                overrides = " ".join(HydraConfig.get().overrides.task)
-                error.add_note(f"job {HydraConfig.get().job.num} ({overrides})")
-            raise _Stopped(error) from None
+            if settings.mode == RunMode.MULTIRUN:
+                error.add_note(f"job {settings.job.num} ({' '.join(words)})")
+            raise _Stopped(error) from error
 
-    with ExitStack() as stack:
-        if args.multirun and "hydra.sweep.dir" not in typed:
-            if "run_dir" in typed and "run_dir" not in swept:
-                words += [f"hydra.sweep.dir={typed['run_dir'].get_value_element_as_str()}"]
-            elif command != "train":  # only runs need a folder, and Hydra insists on one
-                folder = stack.enter_context(TemporaryDirectory())
-                words += [f"hydra.sweep.dir={_quoted(folder)}"]
-        sys.argv = [sys.argv[0], *flags, *choices, *words]
-        hydra.main(
-            version_base="1.3", config_path="pkg://metaformer_cli.configs", config_name=command
-        )(task)()
+    return task
 
 
 def _parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
@@ -172,24 +201,20 @@ def _saved_choices(command: str, source: str | None, typed: Mapping[str, Overrid
     return [f"{group}={name}" for group, name in names.items() if name in GROUPS[group]]
 
 
-def _composed(
-    command: str, node: DictConfig, choices: Sequence[str], swept: Sequence[str]
-) -> Composed:
-    settings = HydraConfig.get()
+def _composed(command: str, node: DictConfig, words: Sequence[str]) -> Composed:
     tree = OmegaConf.to_container(node, resolve=True)
     assert isinstance(tree, dict)
     values: dict[str, Any] = {str(key): value for key, value in tree.items()}
     for key in _PATHS:
         if isinstance(values.get(key), str):
-            values[key] = os.path.expanduser(values[key])
-    words = [word for word in settings.overrides.task if word not in choices]
+            values[key] = _with_home(values[key])
     given = {override.key_or_group: override.value() for override in _overrides(words)}
-    folder = None
-    sweeps_runs = command == "train" or ("run_dir" in given)
-    if settings.mode == RunMode.MULTIRUN and sweeps_runs and "run_dir" not in swept:
-        name = _job_name(settings.job.num, {key: given[key] for key in swept if key in given})
-        folder = os.path.expanduser(Path(settings.sweep.dir) / name)
-    return Composed(command, values, given, folder)
+    return Composed(command, values, given)
+
+
+def _with_home(path: str) -> str:
+    """The path; where a shell left `~/` in it, with the user's home folder."""
+    return str(Path.home() / path[2:]) if path.startswith("~/") else path
 
 
 def _job_name(number: int, swept: Mapping[str, Any]) -> str:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import inspect
 import json
+import textwrap
 from typing import Any
 
 from metaformer_cli.config.options import Option, own_options
 from metaformer_cli.config.schema import COMMANDS, GROUPS
 
+_WIDTH = 80  # columns, of a terminal that nobody resized
+_INDENT = 29  # columns: an option and its default, before what it means
 _EXAMPLES = {
-    "train": "metaformer train data=csv data.path=my.csv task.ways=4 train.steps=1000",
+    "train": "metaformer train data=csv data.path=my.csv task.ways=4",
     "eval": "metaformer eval ckpt=RUN_FOLDER task.shots=1",
-    "predict": "metaformer predict ckpt=RUN_FOLDER support=labelled.csv query=new.csv out=out.csv",
+    "predict": "metaformer predict ckpt=RUN_FOLDER support=a.csv query=b.csv out=c.csv",
     "data": "metaformer data data=csv data.path=my.csv",
 }
 _FLAGS = (
     "Flags",
-    "  -m                    sweep: every combination of NAME=VALUE,VALUE,... is a job",
+    "  -m                    sweep: each combination of NAME=VALUE,VALUE,... is a job",
     "  --cfg job             print the configuration instead of running",
-    "  --config-dir FOLDER   choices of your own, e.g. FOLDER/learner/mine.yaml for learner=mine",
+    "  --config-dir FOLDER   choices of your own: FOLDER/learner/mine.yaml is",
+    "                        learner=mine, and names the learner that it sets up",
     "  --hydra-help          what else Hydra can do",
 )
 
@@ -27,10 +31,10 @@ _FLAGS = (
 def command_help(command: str) -> str:
     """What `metaformer COMMAND --help` prints."""
     schema = COMMANDS[command]
-    lines = [_about(schema), "", f"For example: {_EXAMPLES[command]}", ""]
+    lines = [*_wrapped(_about(schema)), "", "For example", f"  {_EXAMPLES[command]}", ""]
     lines += ["Options, with their defaults; ??? must be given"]
     own = list(own_options(schema))
-    lines += [_line(option) for option in own if option.key not in GROUPS]
+    lines += [line for option in own if option.key not in GROUPS for line in _lines(option)]
     for option in own:
         if option.key in GROUPS and (command != "predict" or option.key == "learner"):
             lines += ["", *_group(option.key)]  # predict takes the others from the checkpoint
@@ -42,14 +46,24 @@ def _group(group: str) -> list[str]:
     lines = []
     for schema in dict.fromkeys(GROUPS[group].values()):
         names = [name for name, own in GROUPS[group].items() if own is schema]
-        lines += [f"{group}={'|'.join(names)}: {_about(schema)}"]
-        lines += [_line(option) for option in own_options(schema, prefix=f"{group}.")]
+        lines += _wrapped(f"{group}={'|'.join(names)}: {_about(schema)}")
+        for option in own_options(schema, prefix=f"{group}."):
+            lines += _lines(option)
     return lines
 
 
-def _line(option: Option) -> str:
+def _lines(option: Option) -> list[str]:
     default = option.default if isinstance(option.default, str) else json.dumps(option.default)
-    return f"  {f'{option.key}={default}':31} {option.doc}".rstrip()
+    term = f"  {option.key}={default}"
+    if len(term) >= _INDENT:
+        return [term, *_wrapped(f"{'':{_INDENT}}{option.doc}", indent=_INDENT)]
+    return _wrapped(f"{term:{_INDENT}}{option.doc}", indent=_INDENT)
+
+
+def _wrapped(text: str, indent: int = 2) -> list[str]:
+    """The text as lines; all but the first are indented."""
+    margin = " " * indent
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=margin, break_on_hyphens=False)
 
 
 def _about(schema: type[Any]) -> str:

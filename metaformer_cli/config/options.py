@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -75,7 +77,7 @@ def own_options(schema: type[Any], prefix: str = "") -> Iterator[Option]:
 
     A group counts as one option, named as the group.
     """
-    hints, docs = get_type_hints(schema), _comments(schema)
+    hints, docs = get_type_hints(schema), _comments(schema.__module__)[schema.__name__]
     for field in fields(schema):
         hint = hints[field.name]
         if is_dataclass(hint):
@@ -86,8 +88,14 @@ def own_options(schema: type[Any], prefix: str = "") -> Iterator[Option]:
             yield Option(prefix + field.name, hint, field.default, doc)
 
 
-def _comments(schema: type[Any]) -> dict[str, str]:
-    """The comment beside each field: it is written once, for readers of the code and of help."""
-    lines = inspect.getsource(schema).splitlines()
-    found = (re.match(r"    (\w+): .*?  # (.+)", line) for line in lines)
-    return {match[1]: match[2] for match in found if match}
+@cache
+def _comments(module: str) -> Mapping[str, Mapping[str, str]]:
+    """The comment beside each field of each class: written once, for readers of code and help."""
+    found: dict[str, dict[str, str]] = {}
+    fields: dict[str, str] = {}
+    for line in inspect.getsource(sys.modules[module]).splitlines():
+        if begins := re.match(r"class (\w+)", line):
+            fields = found[begins[1]] = {}
+        elif match := re.match(r"    (\w+): .*?  # (.+)", line):
+            fields[match[1]] = match[2]
+    return found

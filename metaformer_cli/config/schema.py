@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from omegaconf import MISSING
-
 from metaformer_cli.config.checks import at_least, fraction, one_of, positive
 
+MISSING: Final[Any] = "???"  # as OmegaConf has it, whose import help can do without
 PROBLEMS: Final = ("refuse", "drop")
 POSITIONS: Final = ("sinusoidal", "learned", "rotary")
 NORMS: Final = ("pre", "post")
@@ -33,10 +32,8 @@ class FewShotText:
     ways: int = 5  # classes an episode
     shots: int = 5  # support examples a class
     queries: int = 5  # query examples a class
-    min_ways: int | None = None  # training episodes draw ways from [min_ways, ways]; null: fixed
-    min_shots: int | None = (
-        None  # training episodes draw shots from [min_shots, shots]; null: fixed
-    )
+    min_ways: int | None = None  # training draws ways from [min_ways, ways]; null: fixed
+    min_shots: int | None = None  # likewise, from [min_shots, shots]; null: fixed
     vocab_size: int = 3000  # of the byte-level BPE trained on the training classes' texts
     max_tokens: int = 64  # a text is cut after so many
 
@@ -176,7 +173,7 @@ class Train:
     meta_batch: int = 4  # episodes a step
     lr: float = 1e-3  # AdamW, peak
     warmup_steps: int = 20  # linear, then cosine to zero at `steps`
-    weight_decay: float = 0.01
+    weight_decay: float = 0.01  # AdamW, a step and unit of rate
     clip_norm: float = 1.0  # of the whole meta-gradient
     log_every: int = 10  # steps
     eval_every: int = 100  # steps between validations; each also saves a checkpoint
@@ -229,9 +226,7 @@ class TrainCommand:
     seed: int = 0  # decides everything that is random
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
     run_dir: str | None = None  # null: runs/<date>/<time>
-    resume: Any = (
-        False  # true: continue run_dir if it holds a run; or a run folder, or a checkpoint
-    )
+    resume: Any = False  # true: go on with run_dir, if begun; or a run folder, or a checkpoint
 
     def __post_init__(self) -> None:
         """Check what concerns the whole command."""
