@@ -1,0 +1,106 @@
+"""Gradient descent as pure functions, and its adjoint against autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metaformer_cli.learners.inner_loop import adjoint, descend, sgd_step
+
+TARGET = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+
+
+def random_tensor(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+def curved_steps(count):
+    """Steps on a loss with no constant derivative of any order, each on data of its own."""
+
+    def on(data):
+        def step(fast, slow):
+            def loss(fast):
+                hidden = torch.tanh(data @ fast["weight"] + fast["bias"])
+                return (hidden.exp() * slow["temper"]).sin().mean() + fast["bias"].pow(4).sum()
+
+            return sgd_step(loss, fast, {name: slow[f"rate.{name}"].exp() for name in fast})
+
+        return step
+
+    return [on(random_tensor(5, 3, seed=k)) for k in range(count)]
+
+
+@pytest.fixture
+def fast():
+    return {"weight": random_tensor(3, 2, seed=10), "bias": random_tensor(2, seed=11)}
+
+
+@pytest.fixture
+def slow():
+    rates = {"rate.weight": random_tensor(seed=12) - 1, "rate.bias": random_tensor(seed=13) - 2}
+    return rates | {"temper": random_tensor(2, seed=14)}
+
+
+def test_a_step_goes_down_the_gradient_at_the_rate_of_each_tensor():
+    def loss(fast):
+        return 0.5 * (fast["a"] - TARGET).square().sum() + 2 * fast["b"].sum()
+
+    fast = {"a": torch.zeros_like(TARGET), "b": torch.ones(2, dtype=torch.float64)}
+    after = sgd_step(loss, fast, {"a": 0.25, "b": torch.tensor(0.5)})
+    torch.testing.assert_close(after["a"], 0.25 * TARGET)
+    torch.testing.assert_close(after["b"], torch.zeros(2, dtype=torch.float64))
+    assert torch.equal(fast["a"], torch.zeros_like(TARGET))
+
+
+def test_descending_on_a_quadratic_contracts_by_its_factor_each_step():
+    def step(fast, slow):
+        return sgd_step(lambda fast: 0.5 * (fast["a"] - TARGET).square().sum(), fast, slow)
+
+    start = {"a": torch.zeros_like(TARGET).requires_grad_()}
+    path = list(descend([step] * 4, start, {"a": torch.tensor(0.25)}))
+    for k, fast in enumerate(path, start=1):
+        torch.testing.assert_close(fast["a"], (1 - 0.75**k) * TARGET)
+        assert not fast["a"].requires_grad
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_the_adjoint_is_autograd_through_the_whole_unroll(count, fast, slow):
+    steps = curved_steps(count)
+
+    def outcome(fast):
+        return (fast["weight"].square().sum() * fast["bias"].cos()).sum()
+
+    leaves = [
+        {name: v.clone().requires_grad_() for name, v in part.items()} for part in (fast, slow)
+    ]
+    unrolled = leaves[0]
+    for step in steps:
+        unrolled = step(unrolled, leaves[1])
+    outcome(unrolled).backward()
+
+    path = [fast, *descend(steps, fast, slow)]
+    torch.testing.assert_close(path[-1], unrolled, rtol=1e-12, atol=1e-12)
+    of_fast, of_slow = adjoint(steps, path, slow, torch.func.grad(outcome)(path[-1]))
+    for actual, leaf in zip((of_fast, of_slow), leaves, strict=True):
+        expected = {name: value.grad for name, value in leaf.items()}
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_without_steps_the_adjoint_is_the_gradient_itself(fast, slow):
+    of_fast, of_slow = adjoint([], [fast], slow, fast)
+    assert of_fast is fast
+    assert all(not value.any() for value in of_slow.values())
+
+
+def test_nothing_needs_to_act_in_every_step(fast):
+    def step(fast, _slow):
+        return {name: value.sin() for name, value in fast.items()}
+
+    path = [fast, *descend([step, step], fast, {})]
+    of_fast, of_slow = adjoint(
+        [step, step], path, {}, {n: torch.ones_like(v) for n, v in fast.items()}
+    )
+    assert of_slow == {}
+    for name, value in fast.items():
+        torch.testing.assert_close(of_fast[name], value.sin().cos() * value.cos())
