@@ -1,0 +1,118 @@
+"""`metaformer eval`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+FIELDS = {
+    *("accuracy", "ci95", "episodes", "episodes_sha256", "ways", "shots", "queries", "split"),
+    *("loss", "per_step", "seconds"),
+}
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+def report(folder: Path) -> dict:
+    (file,) = folder.glob("eval-*.json")
+    found = json.loads(file.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_report_holds_what_was_promised_and_what_was_printed(metaformer, run):
+    answer = metaformer("eval", f"ckpt={run}", "eval.episodes=7")
+    assert answer.code == 0
+    assert answer.err == ""
+    found = report(run)
+    assert found.keys() >= FIELDS
+    assert (found["ways"], found["shots"], found["queries"]) == (3, 2, 2), "as it was trained"
+    assert (found["episodes"], found["split"]) == (7, "test")
+    assert len(found["per_step"]) == 3
+    assert found["per_step"][-1] == found["accuracy"]
+    assert found["checkpoint"] == str(run / "checkpoints/best.safetensors")
+    assert len(found["episodes_sha256"]) == 64
+    first, second, third = answer.out.splitlines()
+    assert first.startswith(f"maml: {found['accuracy']:.1%} ± {found['ci95']:.1%} (3-way 2-shot,")
+    assert "7 test episodes" in first
+    assert second.endswith(" ".join(f"{step:.1%}" for step in found["per_step"]))
+    assert third == f"report   {next(run.glob('eval-*.json'))}"
+    assert max(map(len, (first, second))) <= 80
+
+
+def test_twice_the_same_figures(metaformer, run, tmp_path):
+    reports = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        answer = metaformer("eval", f"ckpt={run}", "eval.episodes=4", f"run_dir={folder}")
+        assert answer.code == 0
+        reports.append(report(folder))
+        for changes in ("seconds", "config"):
+            del reports[-1][changes]
+    assert reports[0] == reports[1]
+
+
+def test_two_learners_are_judged_on_the_same_episodes(metaformer, run, tmp_path):
+    pytest.importorskip("sklearn", reason="learner=tfidf needs scikit-learn")
+    episodes = ["task.ways=3", "task.shots=2", "task.queries=2", "eval.episodes=5"]
+    metaformer("eval", f"ckpt={run}", "eval.episodes=5")
+    other = tmp_path / "tfidf"
+    answer = metaformer("eval", "learner=tfidf", *episodes, f"run_dir={other}")
+    assert answer.code == 0
+    assert answer.out.startswith("tfidf: ")
+    assert report(run)["episodes_sha256"] == report(other)["episodes_sha256"]
+    assert report(other)["accuracy"] > 0.5, "it reads the texts"
+    assert report(other)["checkpoint"] is None
+
+
+@pytest.mark.parametrize("change", ["task.shots=1", "task.ways=2", "eval.split=valid"])
+def test_other_tasks_are_other_episodes_under_another_name(metaformer, run, change):
+    assert metaformer("eval", f"ckpt={run}", "eval.episodes=3").code == 0
+    assert metaformer("eval", f"ckpt={run}", "eval.episodes=3", change).code == 0
+    one, other = (json.loads(file.read_text()) for file in run.glob("eval-*.json"))
+    assert one["episodes_sha256"] != other["episodes_sha256"]
+
+
+def test_more_ways_than_in_training_are_fine(metaformer, run):
+    answer = metaformer("eval", f"ckpt={run}", "eval.episodes=3", "task.ways=6")
+    assert answer.code == 0
+    assert report(run)["ways"] == 6
+
+
+def test_a_single_checkpoint_moved_elsewhere_is_enough(metaformer, run, tmp_path):
+    metaformer("eval", f"ckpt={run}", "eval.episodes=3")
+    moved = tmp_path / "moved" / "any_name.safetensors"
+    moved.parent.mkdir()
+    shutil.copy(run / "checkpoints/best.safetensors", moved)
+    assert metaformer("eval", f"ckpt={moved}", "eval.episodes=3").code == 0
+    assert report(moved.parent)["accuracy"] == report(run)["accuracy"]
+
+
+class Payload:
+    """When unpickled, makes the folder `hacked`."""
+
+    def __reduce__(self):
+        return os.mkdir, ("hacked",)
+
+
+def test_a_pickle_is_refused_and_never_run(metaformer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("evil.pt").write_bytes(pickle.dumps(Payload()))
+    metaformer("eval", "ckpt=evil.pt").assert_refused("evil.pt", "pickle", "run code")
+    metaformer("train", "resume=evil.pt").assert_refused("evil.pt", "pickle", "run code")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pt"]
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(metaformer, run, tmp_path):
+    (tmp_path / "file").write_text("")
+    answer = metaformer("eval", f"ckpt={run}", f"run_dir={tmp_path / 'file'}")
+    answer.assert_refused("is a file", "another run_dir")
+    assert not list(run.glob("eval-*"))
