@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from argparse import ArgumentError, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import hydra
 from hydra import initialize_config_module
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -77,7 +78,7 @@ def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) 
     swept = [key for key, override in typed.items() if override.is_sweep_override()]
     source = saved_source(command, {key: _first(override) for key, override in typed.items()})
     choices = _saved_choices(command, source, typed)
-    show = args.cfg == "job" and args.package is None
+    show = args.cfg == "job" and args.package is None and not args.multirun
     if show:  # Hydra would print what it composed, without the checkpoint's values
         flags = [f"--config-dir={args.config_dir}"] if args.config_dir else []
 
@@ -95,6 +96,10 @@ def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) 
                 elif command != "train":  # only runs need a folder, and Hydra insists on one
                     folder = stack.enter_context(TemporaryDirectory())
                     words += [f"hydra.sweep.dir={_quoted(folder)}"]
+            # a configuration may name code to log with, and Hydra would run it
+            words += ["hydra.job_logging.root=null", "hydra.hydra_logging.root=null"]
+            if not args.shell_completion:
+                _refuse_code(command, [*choices, *words], args.config_dir)
             sys.argv = [sys.argv[0], *flags, *choices, *words]
             task = _task(command, choices, swept, one)
             hydra.main(version_base="1.3", config_path=f"pkg://{_CONFIGS}", config_name=command)(
@@ -108,6 +113,43 @@ def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) 
             one(composed)
         except Exception as error:
             raise _Stopped(error) from error
+
+
+def _refuse_code(command: str, words: Sequence[str], config_dir: str | None) -> None:
+    """Check that the part of the configuration that Hydra acts on names no code but Hydra's.
+
+    Raises:
+        ValueError: it does, as `hydra.callbacks` of a foreign `--config-dir` might.
+    """
+    search = []
+    if config_dir:
+        search = [f"hydra.searchpath=[{_quoted(f'file://{Path(config_dir).absolute()}')}]"]
+    with initialize_config_module(_CONFIGS, version_base="1.3"):
+        composer = GlobalHydra.instance().hydra
+        assert composer is not None
+        node = composer.compose_config(
+            config_name=command,
+            overrides=[*words, *search],
+            run_mode=RunMode.MULTIRUN,
+            validate_sweep_overrides=False,
+        )
+    for target in _targets(OmegaConf.to_container(node.hydra)):
+        if not str(target).startswith(("hydra._internal.core_plugins.", "hydra_plugins.")):
+            raise ValueError(
+                f"hydra: _target_={target}: a configuration is data, and cannot name code to run; "
+                "leave it out"
+            )
+
+
+def _targets(node: object) -> Iterator[object]:
+    """What Hydra would call, anywhere in plain nested values."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield node["_target_"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for member in node:
+            yield from _targets(member)
 
 
 def _task(
@@ -151,6 +193,13 @@ def _parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
     if extra:
         raise ValueError(
             f"unknown flag {extra[0]}: expected NAME=VALUE, or a flag that --help lists"
+        )
+    if args.config_dir is not None and not Path(args.config_dir).is_dir():
+        raise ValueError(f"--config-dir {args.config_dir}: expected a folder that is there")
+    if args.config_path is not None or args.config_name is not None:
+        raise ValueError(
+            "--config-path and --config-name would take the place of metaformer's own "
+            "configuration: expected --config-dir FOLDER, which adds choices"
         )
     if args.experimental_rerun is not None:
         raise ValueError(
