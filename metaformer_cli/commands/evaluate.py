@@ -74,7 +74,7 @@ def evaluate(config: EvalCommand) -> float:
     print(
         f"{config.learner.name}: {found.accuracy:.1%} ± {found.ci95:.1%} "
         f"({task.ways}-way {task.shots}-shot, {found.episodes} {split} episodes of "
-        f"{dataset.name}, {task.queries} queries a class, {found.seconds:.0f} s)"
+        f"{dataset.name}, {found.seconds:.0f} s)"
     )
     if len(found.per_step) > 1:
         print("after 0, 1, … inner steps: " + " ".join(f"{step:.1%}" for step in found.per_step))

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def run(tiny_run, tmp_path):
     return Path(shutil.copytree(tiny_run, tmp_path / "run"))
 
 
-def report(folder: Path) -> dict:
+def report(folder: Path) -> dict[str, Any]:
     (file,) = folder.glob("eval-*.json")
     found = json.loads(file.read_text())
     assert isinstance(found, dict)

@@ -52,6 +52,15 @@ class Quadratic:
         return MetaGradient(gradient, losses, [self.score(episode) for episode in episodes])
 
 
+class Overheard(Metrics):
+    """Keeps what is said."""
+
+    said: list[str]
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
 class Setting:
     """A run folder, and everything that `meta_train` asks for."""
 
@@ -104,10 +113,10 @@ class Setting:
             return self.episode(index)
 
         self.run().begin("seed: 0\n")
-        with Metrics(
+        with Overheard(
             self.folder, step=progress.step, steps=steps, meta_batch=values["meta_batch"]
         ) as metrics:
-            metrics.say = self.said.append  # type: ignore[method-assign]
+            metrics.said = self.said
             progress = meta_train(
                 self.learner,
                 meta,

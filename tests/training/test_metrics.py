@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -24,7 +25,7 @@ def events(folder: Path) -> dict[tuple[str, int], float]:
     }
 
 
-def as_events(written: list[dict[str, float]]) -> dict[tuple[str, int], float]:
+def as_events(written: list[dict[str, float]]) -> dict[tuple[str, int], Any]:
     return {
         (name, int(line["step"])): pytest.approx(value)
         for line in written

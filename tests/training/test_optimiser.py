@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,13 @@ import torch
 from metaformer_cli.training.optimiser import AdamW, gradient_norm
 
 SHAPES = {"matrix": (3, 4), "vector": (5,), "scalar": ()}
-OPTIONS = {"lr": 0.03, "weight_decay": 0.1, "clip_norm": 1.0, "warmup_steps": 3, "steps": 10}
+OPTIONS: dict[str, Any] = {
+    "lr": 0.03,
+    "weight_decay": 0.1,
+    "clip_norm": 1.0,
+    "warmup_steps": 3,
+    "steps": 10,
+}
 
 
 def parameters(seed=0, dtype=torch.float64):
@@ -43,11 +50,12 @@ def test_it_is_torchs_adamw_with_clipping_warm_up_and_a_cosine(
         lr=lr,
     )
 
-    def factor(done: int) -> float:
-        step = done + 1
+    def factor(index):
+        step = index + 1
         if step <= warmup_steps:
             return step / warmup_steps
-        return 0.5 + 0.5 * math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))
+        done = (step - warmup_steps) / (steps - warmup_steps)
+        return 0.5 + 0.5 * math.cos(math.pi * done)
 
     schedule = torch.optim.lr_scheduler.LambdaLR(reference, factor)
     for step in range(1, steps + 1):
