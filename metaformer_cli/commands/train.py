@@ -42,7 +42,10 @@ def train(config: TrainCommand) -> float:
     try:
         progress = meta_train(config, texts, folder)
     except OSError as error:
-        error.add_note(f"training stopped, the checkpoints in {folder} are whole:")
+        error.add_note(
+            f"training stopped, and what {folder} holds is whole: put this right, then go on with "
+            f"run_dir={shlex.quote(str(folder))} resume=true:"
+        )
         raise
     if progress.best_step:
         print(f"best     {progress.best_accuracy:.1%} on validation, at step {progress.best_step}")

@@ -40,6 +40,8 @@ class Metrics:
                     initial=step * meta_batch,
                     desc="train",
                     unit=" episodes",
+                    bar_format="{desc}: {percentage:3.0f}%|{bar}| "
+                    "[{elapsed}<{remaining}, {rate_fmt}{postfix}]",
                     disable=None,
                 )
             )
@@ -55,7 +57,7 @@ class Metrics:
     def advance(self, losses: Sequence[float], scores: Sequence[float]) -> None:
         """Move the bar by one step, whose episodes had these losses and scores."""
         loss, accuracy = statistics.fmean(losses), statistics.fmean(scores)
-        self._bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.1%}", refresh=False)
         self._bar.update(len(losses))
 
     def say(self, line: str) -> None:

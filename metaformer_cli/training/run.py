@@ -60,9 +60,9 @@ class Run:
         folder = self.folder / "checkpoints"
         state = optimiser.state_tensors()
         checkpoint = Checkpoint(meta, state, progress, self.config, self.tokenizer)
-        save(folder / _NEXT, checkpoint)
         if best:
             save(folder / BEST, checkpoint)
+        save(folder / _NEXT, checkpoint)
         # a kill between the two leaves no last one, and resuming takes the previous
         if (folder / LAST).exists():
             (folder / LAST).replace(folder / PREVIOUS)
