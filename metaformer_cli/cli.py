@@ -38,7 +38,7 @@ Examples
   metaformer train data=csv data.path=my.csv        on labelled texts of your own
   metaformer train -m learner=maml,fomaml seed=0,1  a sweep of four runs
   metaformer train run_dir=RUN resume=true          go on where RUN stopped
-  metaformer eval ckpt=RUN task.shots=1             how good on one example a class
+  metaformer eval ckpt=RUN task.shots=1             how good on one shot a class
   metaformer predict ckpt=RUN support=labelled.csv query=new.csv out=labels.csv
 
 Flags

@@ -1,0 +1,61 @@
+"""Configurations inside checkpoints and run folders."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from metaformer_cli.config.saved import (
+    checkpoint_file,
+    holds_run,
+    read_resumed_config,
+    read_saved_config,
+    run_folder,
+    to_yaml,
+)
+from metaformer_cli.config.schema import Builtin, DataCommand, FewShotText
+
+
+def test_a_run_folder_means_its_best_checkpoint_then_its_last_then_the_one_before(make_run):
+    folder = make_run(checkpoints=("last", "best", "previous"))
+    for name in ("best", "last", "previous"):
+        file = checkpoint_file("run")
+        assert file == folder / "checkpoints" / f"{name}.safetensors"
+        assert checkpoint_file(str(file)) == file
+        assert run_folder(str(file)) == folder
+        file.unlink()
+    with pytest.raises(ValueError, match=r"run holds no checkpoint: expected .* metaformer train"):
+        checkpoint_file("run")
+    with pytest.raises(ValueError, match="does not exist"):
+        checkpoint_file("missing")
+
+
+def test_a_checkpoint_outside_a_run_has_the_folder_that_it_lies_in(tmp_path):
+    assert run_folder(str(tmp_path / "a.safetensors")) == tmp_path
+
+
+def test_resuming_passes_over_a_newest_checkpoint_that_is_not_whole(make_run):
+    folder = make_run(checkpoints=("last", "previous"))
+    last, previous = (folder / "checkpoints" / f"{n}.safetensors" for n in ("last", "previous"))
+    last.write_bytes(last.read_bytes()[:99])
+    assert read_resumed_config("run") == read_saved_config(str(previous))
+    previous.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"last\.safetensors is not a whole safetensors file"):
+        read_resumed_config("run")
+    last.unlink()
+    previous.unlink()
+    assert read_resumed_config("run") is None
+
+
+def test_a_folder_holds_a_run_once_one_has_begun(make_run, tmp_path):
+    assert holds_run(str(make_run()))
+    assert not holds_run(str(tmp_path / "nowhere"))
+
+
+def test_yaml_holds_every_value():
+    text = to_yaml(DataCommand(task=FewShotText(ways=3), data=Builtin(), seed=5))
+    config = OmegaConf.create(text)
+    assert (config.task.ways, config.task.min_ways, config.data.name, config.seed) == (
+        *(3, None),
+        *("builtin", 5),
+    )

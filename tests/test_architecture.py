@@ -1,0 +1,116 @@
+"""The rooms of the house, and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "metaformer_cli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Each room, and the rooms that it may import besides itself.
+MAY_IMPORT = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "cli": {"__init__", "commands", "config"},
+    # the configuration in a checkpoint is read without the rest of training
+    "config": {"training.checkpoint_header"},
+    "commands": {"config", "training", "learners", "models", "tasks", "data", "episode", "atomic"},
+    "training": {"learners", "models", "episode", "atomic"},
+    "learners": {"models", "episode"},
+    "models": set(),
+    "tasks": {"data", "episode"},
+    "data": {"atomic"},
+    "episode": set(),
+    "atomic": set(),
+}
+SEE_HYDRA = {"cli", "config"}
+SEE_YAML = {"config", "data"}
+
+
+def room(module: str) -> str:
+    """`metaformer_cli.data.files` lies in data."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it, type checking included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert node.module is not None
+            if (PACKAGE.parent / node.module.replace(".", "/")).is_dir():
+                yield from (f"{node.module}.{name.name}" for name in node.names)
+            else:
+                yield node.module
+
+
+def test_the_files_are_found():
+    assert len(FILES) >= 50
+    assert {room_of(path) for path in FILES} == MAY_IMPORT.keys()
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_room_may(path):
+    here = room_of(path)
+    for module in imports(path):
+        package, *inside = module.split(".")
+        if package == "metaformer_cli":
+            there = room(module) if inside and inside[0] in MAY_IMPORT else "__init__"
+            allowed = MAY_IMPORT[here]
+            assert there in allowed | {here} or any(
+                module == f"metaformer_cli.{name}" or module.startswith(f"metaformer_cli.{name}.")
+                for name in allowed
+            ), f"{here} imports {module}"
+        if package in ("hydra", "omegaconf"):
+            assert here in SEE_HYDRA, f"{here} imports {module}"
+        if package == "yaml":
+            assert here in SEE_YAML, f"{here} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.name == "__init__.py"],
+    ids=lambda path: path.parent.name,
+)
+def test_a_package_imports_nothing_by_itself_but_data_builtin(path):
+    if path.parent.name not in ("builtin",):
+        assert list(imports(path)) == []
+
+
+def test_no_file_has_more_than_400_lines():
+    files = [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")]
+    long = {str(path): n for path in files if (n := len(path.read_text().splitlines())) > 400}
+    assert long == {}
+
+
+def test_what_help_and_configuration_errors_need_is_free_of_torch():
+    modules = [
+        "metaformer_cli.cli",
+        "metaformer_cli.training.checkpoint_header",
+        *(f"metaformer_cli.config.{path.stem}" for path in (PACKAGE / "config").glob("[a-z]*.py")),
+        *(f"metaformer_cli.commands.{name}" for name in ("train", "evaluate", "predict", "data")),
+    ]
+    assert len(modules) >= 14
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "print([name for name in ('torch', 'tensorboard', 'sklearn') if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *modules], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

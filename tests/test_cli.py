@@ -1,0 +1,188 @@
+"""The command line, in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from metaformer_cli import __version__
+from metaformer_cli.config.options import options
+from metaformer_cli.config.schema import COMMANDS, GROUPS
+
+HELPS = [["--help"], *([command, "--help"] for command in COMMANDS)]
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> str:
+    """A PYTHONPATH on which `import torch` ends the program with exit code 99."""
+    folder = tmp_path / "trap"
+    folder.mkdir()
+    (folder / "torch.py").write_text("import os\nos._exit(99)\n")
+    return str(folder)
+
+
+@pytest.mark.parametrize("words", HELPS, ids=" ".join)
+def test_help_fits_80_columns_and_needs_no_torch(words, tmp_path, metaformer, trap):
+    shown = metaformer(*words, cwd=tmp_path, PYTHONPATH=trap)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 80
+    assert not [line for line in shown.stdout.splitlines() if line != line.rstrip()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_names_its_options(command, tmp_path, metaformer):
+    shown = metaformer(command, "-h", cwd=tmp_path).stdout
+    fixed = ("task.", "data.", "model.") if command == "predict" else ()
+    expected = [key for key in options(COMMANDS[command]) if not key.startswith(fixed)]
+    assert len(expected) >= 10
+    for key in expected:
+        assert f"  {key}=" in shown
+
+
+def test_help_names_every_command_and_nothing_typed_shows_it_as_an_error(tmp_path, metaformer):
+    shown = metaformer("--help", cwd=tmp_path)
+    for command in COMMANDS:
+        assert f"\n  {command} " in shown.stdout
+    for same in ("-h", "help"):
+        assert metaformer(same, cwd=tmp_path).stdout == shown.stdout
+    nothing = metaformer(cwd=tmp_path)
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", shown.stdout)
+
+
+def test_the_version_is_the_packages(tmp_path, metaformer):
+    assert metaformer("--version", cwd=tmp_path).stdout == f"metaformer {__version__}\n"
+
+
+def test_cfg_job_prints_the_configuration_and_runs_nothing(tmp_path, metaformer, trap):
+    words = ["train", "--cfg", "job", "learner=fomaml", "train.steps=7", "run_dir=a"]
+    shown = metaformer(*words, cwd=tmp_path, PYTHONPATH=trap)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    config = OmegaConf.create(shown.stdout)
+    assert (config.learner.name, config.train.steps, config.run_dir) == ("fomaml", 7, "a")
+    assert set(GROUPS) <= set(config)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["trap"]
+
+
+def test_cfg_job_with_a_checkpoint_prints_what_that_was_trained_with(
+    tmp_path, metaformer, tiny_run
+):
+    shown = metaformer("eval", f"ckpt={tiny_run}", "task.shots=3", "--cfg=job", cwd=tmp_path)
+    config = OmegaConf.create(shown.stdout)
+    assert (config.model.width, config.task.shots, config.task.queries) == (8, 3, 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["trian"],
+        ["train", "train.stepz=1"],
+        ["train", "train.steps=abc"],
+        ["train", "learner=nothing"],
+        ["train", "+learner.first_ordr=true"],
+        ["train", "resume=missing"],
+        ["train", "data=csv", "data.path=missing.csv"],
+        ["train", "-m", "seed=0,1", "train.lr=a"],
+        ["eval", "ckpt=missing"],
+        ["predict"],
+        ["data", "model=transformer"],
+    ],
+    ids=" ".join,
+)
+def test_configuration_errors_need_no_torch(words, tmp_path, metaformer, trap):
+    failed = metaformer(*words, cwd=tmp_path, PYTHONPATH=trap)
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert failed.stdout == ""
+
+
+def test_the_trap_for_torch_works(tmp_path, metaformer, trap, tiny):
+    assert metaformer("train", *tiny, cwd=tmp_path, PYTHONPATH=trap).returncode == 99
+
+
+def test_a_sweep_trains_each_combination_in_a_folder_of_its_own(tmp_path, metaformer, tiny):
+    done = metaformer("train", "-m", *tiny, "seed=0,1", "run_dir=sweep", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert [run.name for run in runs] == ["0_seed-0", "1_seed-1"]
+    for seed, run in enumerate(runs):
+        assert OmegaConf.load(run / "config.yaml")["seed"] == seed
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(lines[-1])["step"] == 2
+        assert (run / "checkpoints" / "best.safetensors").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]
+
+
+@pytest.mark.parametrize("words", [["train", "--help"], ["data"]], ids=" ".join)
+def test_a_closed_pipe_is_quiet(words, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "metaformer_cli", *words]
+    with os.fdopen(writer, "wb") as nobody_reads:
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=tmp_path,
+            stdout=nobody_reads,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("metaformer ", {"train", "eval", "predict", "data"}),
+        ("metaformer pr", {"predict"}),
+        ("metaformer train learner=", {"learner=maml", "learner=fomaml", "learner=tfidf"}),
+        ("metaformer train data=c", {"data=csv", "data=clinc150"}),
+        ("metaformer train train.st", {"train.steps="}),
+        ("metaformer eval eval.", {"eval.episodes=", "eval.split="}),
+        ("metaformer train nonsense=1 =", set()),
+    ],
+)
+def test_bash_completes_commands_and_options(line, expected, tmp_path):
+    script = Path(sys.executable).with_name("metaformer")
+    bash = shutil.which("bash")
+    if bash is None or not script.exists():
+        pytest.skip("needs bash and the installed command")
+    # as bash does on TAB: with the function that the installed script registers
+    code = (
+        'eval "$(metaformer -sc install=bash)"\n'
+        "COMP_LINE=$1 COMP_POINT=${#1} COMP_WORDS=($1) COMP_CWORD=${#COMP_WORDS[@]}\n"
+        '"$(complete -p metaformer | sed -E "s/.* -F ([^ ]+).*/\\1/")"\n'
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    path = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [bash, "-c", code, "bash", line],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.split()) == expected
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--experimental-rerun", "x.pickle"], "which can run code"),
+        (["train", "--config-name", "x"], "expected --config-dir FOLDER"),
+        (["train", "--config-dir", "missing"], "expected a folder that is there"),
+    ],
+)
+def test_flags_of_hydra_that_would_mislead_are_refused(words, said, tmp_path, metaformer):
+    failed = metaformer(*words, cwd=tmp_path)
+    assert failed.returncode == 2
+    assert said in failed.stderr
+    assert failed.stderr.count("\n") == 1
