@@ -75,7 +75,7 @@ def wait(process: subprocess.Popen[bytes], run: Path, lines: int, *, pause: floa
     while process.poll() is None and not (
         (run / "checkpoints/last.safetensors").exists() and count(run) >= lines
     ):
-        time.sleep(0.001)
+        time.sleep(0.005)
     time.sleep(pause)
     return count(run)
 

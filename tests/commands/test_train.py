@@ -192,7 +192,7 @@ def stop_at(process: subprocess.Popen[str], number: signal.Signals, run: Path, l
         path = run / "metrics.jsonl"
         if path.exists() and path.read_bytes().count(b"\n") >= line:
             break
-        time.sleep(0.002)
+        time.sleep(0.02)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     return out + err
