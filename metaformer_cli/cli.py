@@ -34,8 +34,8 @@ Commands
   data      say what a data set holds, before training on it
 
 Examples
-  metaformer train                       on the built-in data, in a few minutes
-  metaformer train data=csv data.path=my.csv        on labelled texts of your own
+  metaformer train                                  the built-in data, minutes
+  metaformer train data=csv data.path=my.csv        labelled texts of your own
   metaformer train -m learner=maml,fomaml seed=0,1  a sweep of four runs
   metaformer train run_dir=RUN resume=true          go on where RUN stopped
   metaformer eval ckpt=RUN task.shots=1             how good on one shot a class

@@ -112,7 +112,7 @@ def test_a_sweep_trains_each_combination_in_a_folder_of_its_own(tmp_path, metafo
     runs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     assert [run.name for run in runs] == ["0_seed-0", "1_seed-1"]
     for seed, run in enumerate(runs):
-        assert OmegaConf.load(run / "config.yaml")["seed"] == seed
+        assert OmegaConf.load(run / "config.yaml").seed == seed
         lines = (run / "metrics.jsonl").read_text().splitlines()
         assert json.loads(lines[-1])["step"] == 2
         assert (run / "checkpoints" / "best.safetensors").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from metaformer_cli.config import schema
@@ -19,7 +21,7 @@ from metaformer_cli.config.schema import (
     Transformer,
 )
 
-CHOSEN = {"task": FewShotText(), "data": Builtin(), "model": Transformer()}
+CHOSEN: dict[str, Any] = {"task": FewShotText(), "data": Builtin(), "model": Transformer()}
 
 
 @pytest.mark.parametrize(
