@@ -13,11 +13,9 @@ memory does not grow with the number of steps, apart from the θₖ themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from metaformer_cli.models.model import Parameters
 
@@ -27,8 +25,14 @@ PullBack = Callable[[Parameters], tuple[Parameters, ...]]
 
 
 def sgd_step(loss: Loss, fast: Parameters, rates: Mapping[str, Tensor | float]) -> Parameters:
-    """One step of gradient descent, θ − α∇L(θ) (Finn et al. 2017, Alg. 1 line 6), α by tensor."""
-    gradients = grad(loss)(fast)
+    """One step of gradient descent, θ − α∇L(θ) (Finn et al. 2017, Alg. 1 line 6), α by tensor.
+
+    Differentiable in θ and α where θ is part of a graph.
+    """
+    differentiable = any(value.requires_grad for value in fast.values())
+    with torch.enable_grad():
+        fast = fast if differentiable else tracked(fast)
+        gradients = gradient(loss(fast), fast, create_graph=differentiable)
     return {name: value - rates[name] * gradients[name] for name, value in fast.items()}
 
 
@@ -41,11 +45,43 @@ def descend(steps: Sequence[Step], fast: Parameters, slow: Parameters) -> Iterat
 
 
 def vjp(function: Callable[..., Parameters], *inputs: Parameters) -> tuple[Parameters, PullBack]:
-    """A function's value, and what pulls a gradient back to each of its inputs.
+    """A function's value, and what pulls a gradient with respect to it back to each input."""
+    leaves = [tracked(parameters) for parameters in inputs]
+    with torch.enable_grad():
+        outputs = function(*leaves)
 
-    That is `torch.func.vjp`, whose own types leave open how much it returns.
+    def pull_back(of_outputs: Parameters) -> tuple[Parameters, ...]:
+        moving = [name for name, value in outputs.items() if value.requires_grad]
+        everything = {
+            (i, name): leaf for i, part in enumerate(leaves) for name, leaf in part.items()
+        }
+        found = torch.autograd.grad(
+            [outputs[name] for name in moving],
+            list(everything.values()),
+            [of_outputs[name] for name in moving],
+            materialize_grads=True,
+        )
+        by_place = dict(zip(everything, found, strict=True))
+        return tuple({name: by_place[i, name] for name in part} for i, part in enumerate(leaves))
+
+    return {name: value.detach() for name, value in outputs.items()}, pull_back
+
+
+def gradient(loss: Tensor, of: Parameters, *, create_graph: bool = False) -> Parameters:
+    """∇loss by name; zeros where it does not depend on a parameter.
+
+    Through `torch.autograd`, because the first gradient by `torch.func` imports PyTorch's compiler,
+    which takes seconds.
     """
-    return cast("tuple[Parameters, PullBack]", torch.func.vjp(function, *inputs))
+    found = torch.autograd.grad(
+        loss, list(of.values()), create_graph=create_graph, materialize_grads=True
+    )
+    return dict(zip(of, found, strict=True))
+
+
+def tracked(parameters: Parameters) -> Parameters:
+    """The same values, as leaves of a new graph."""
+    return {name: value.detach().requires_grad_() for name, value in parameters.items()}
 
 
 def adjoint(

@@ -12,10 +12,17 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value
 
 from metaformer_cli.episode import Episode, Examples, Objective, derive_seed
-from metaformer_cli.learners.inner_loop import Step, adjoint, descend, sgd_step, vjp
+from metaformer_cli.learners.inner_loop import (
+    Step,
+    adjoint,
+    descend,
+    gradient,
+    sgd_step,
+    tracked,
+    vjp,
+)
 from metaformer_cli.learners.learner import EpisodeGradient, MetaGradient, Predictor
 from metaformer_cli.models.model import FewShotModel, Inputs, Parameters
 
@@ -54,9 +61,10 @@ class MAML:
         """The meta-parameters before training."""
         meta = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         if self.learn_rates:
+            device = next(iter(meta.values())).device
             adapted = [name for name in meta if name.startswith("encoder.")]
             for name in [*adapted, "classifier.weight", "classifier.bias"]:
-                meta[f"rate.{name}"] = torch.tensor(math.log(self.inner_lr))
+                meta[f"rate.{name}"] = torch.tensor(math.log(self.inner_lr), device=device)
         return meta
 
     def rate(self, name: str, log_rates: Parameters) -> Tensor | float:
@@ -119,27 +127,26 @@ def adjoint_gradient(maml: MAML, meta: Parameters, episode: Episode) -> EpisodeG
     def start(meta: Parameters) -> Parameters:
         return model.start(model.restrict(meta, rows), start_inputs, support.targets, episode.ways)
 
-    def query_loss(fast: Parameters) -> tuple[Tensor, Tensor]:
-        logits = model.logits(fast, query_inputs)
-        return maml.objective.loss(logits, query.targets), logits
-
     steps = maml.inner_steps_on(support_inputs, support.targets, episode.seed)
     log_rates = pick_rates(meta)
     fast, pull_back_start = vjp(start, meta)
     path = [fast, *descend(steps, fast, log_rates)]
-    of_adapted, (loss, logits) = grad_and_value(query_loss, has_aux=True)(path[-1])
+    adapted = tracked(path[-1])
+    logits = model.logits(adapted, query_inputs)
+    loss = maml.objective.loss(logits, query.targets)
+    of_adapted = gradient(loss, adapted)
     if maml.first_order:
         of_fast = of_adapted
         # With the inner gradients taken for constants, θ_K = θ₀ - Σ exp(rate) g.
         of_rates = {
-            f"rate.{name}": (of_adapted[name] * (path[-1][name] - fast[name])).sum()
+            f"rate.{name}": (of_adapted[name] * (adapted[name].detach() - fast[name])).sum()
             for name in (fast if log_rates else ())
         }
     else:
         of_fast, of_rates = adjoint(steps, path, log_rates, of_adapted)
-    (gradient,) = pull_back_start(of_fast)
+    (of_meta,) = pull_back_start(of_fast)
     score = maml.objective.score(logits, query.targets).mean()
-    return EpisodeGradient(gradient | of_rates, loss.item(), score.item())
+    return EpisodeGradient(of_meta | of_rates, loss.item(), score.item())
 
 
 def pick_rates(meta: Parameters) -> Parameters:

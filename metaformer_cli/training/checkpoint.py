@@ -163,4 +163,4 @@ def fit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
                 f"{path}: {name} has shape {tuple(loaded[name].shape)}, expected "
                 f"{tuple(value.shape)}; was it made with another model?"
             )
-    return {name: loaded[name].to(value.dtype) for name, value in expected.items()}
+    return {name: loaded[name].to(value) for name, value in expected.items()}

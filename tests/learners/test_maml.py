@@ -95,6 +95,10 @@ class Fixed(nn.Module):
     dropout = 0.0
     lookups: Mapping[str, str] = {}
 
+    def frozen(self, inputs):
+        del inputs
+        return {}
+
     def forward(self, inputs):
         return inputs["features"]
 
