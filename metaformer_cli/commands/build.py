@@ -15,8 +15,9 @@ from metaformer_cli.learners.learn2learn_engine import learn2learn_gradient
 from metaformer_cli.learners.learner import Learner
 from metaformer_cli.learners.maml import MAML, adjoint_gradient
 from metaformer_cli.learners.tfidf import TfIdf
-from metaformer_cli.models.encoder import TextEncoder
-from metaformer_cli.models.heads import CopiedHead, Head, LinearHead, PrototypeHead
+from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
+from metaformer_cli.models.heads import CopiedHead, CosineHead, Head, LinearHead, PrototypeHead
+from metaformer_cli.models.lexical import ngram_vectors, token_weights
 from metaformer_cli.models.model import FewShotModel, Parameters
 from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.classification import CLASSIFICATION
@@ -28,18 +29,19 @@ ENGINES = {"functional": adjoint_gradient, "learn2learn": learn2learn_gradient}
 GRADIENT_LEARNERS = ("maml", "fomaml")
 
 
-def build_learner(config: Any, tokenizer: TextTokenizer | None) -> Learner:
+def build_learner(config: Any, tokenizer: TextTokenizer | None, device: str = "cpu") -> Learner:
     """The learner that `config.learner` names, around the model that `config.model` names.
 
     Args:
         config: a command's configuration, with `task`, `model`, `learner` and `seed`.
         tokenizer: what the model's tokens come from; None for a learner that reads texts alone.
+        device: where its meta-parameters are.
     """
     if config.learner.name not in GRADIENT_LEARNERS:
         return TfIdf()
     assert tokenizer is not None, "a neural learner needs a tokenizer"
     return MAML(
-        build_model(config, tokenizer.vocab_size),
+        build_model(config, tokenizer).to(device),
         objective=CLASSIFICATION,
         inner_lr=config.learner.inner_lr,
         inner_steps=config.learner.inner_steps,
@@ -49,22 +51,28 @@ def build_learner(config: Any, tokenizer: TextTokenizer | None) -> Learner:
     )
 
 
-def build_model(config: Any, vocab_size: int) -> FewShotModel:
+def build_model(config: Any, tokenizer: TextTokenizer) -> FewShotModel:
     """The model that `config.model` names, its parameters drawn from the run's seed."""
     options = asdict(config.model)
-    head, _ = options.pop("head"), options.pop("name")
-    width = options["width"]
+    head, lexical_width = options.pop("head"), options.pop("lexical_width")
+    del options["name"]
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from its global generator
         torch.manual_seed(derive_seed(config.seed, "model"))
         backbone = TransformerEncoder(
-            vocab_size=vocab_size, max_tokens=config.task.max_tokens, **options
+            vocab_size=tokenizer.vocab_size, max_tokens=config.task.max_tokens, **options
         )
+        encoder = TextEncoder(backbone)
+        if lexical_width:
+            counts = tokenizer.document_frequency, tokenizer.texts
+            vectors_VW = ngram_vectors(tokenizer.tokens, *counts, lexical_width)
+            encoder = LexicalTextEncoder(backbone, vectors_VW, token_weights(*counts))
         heads: dict[str, Callable[[], Head]] = {
-            "prototype": lambda: PrototypeHead(width=width),
-            "copied": lambda: CopiedHead(width=width),
-            "linear": lambda: LinearHead(width=width, ways=config.task.ways),
+            "cosine": CosineHead,
+            "prototype": lambda: PrototypeHead(width=encoder.width),
+            "copied": lambda: CopiedHead(width=encoder.width),
+            "linear": lambda: LinearHead(width=encoder.width, ways=config.task.ways),
         }
-        return FewShotModel(TextEncoder(backbone), heads[head]())
+        return FewShotModel(encoder, heads[head]())
 
 
 def build_samplers(
@@ -116,9 +124,8 @@ def load_trained(config: Any, file: Path, device: str) -> tuple[Learner, Paramet
     """
     checkpoint = load(file)
     tokenizer = TextTokenizer.from_json(checkpoint.tokenizer)
-    learner = build_learner(config, tokenizer)
-    meta = fit(checkpoint.meta, learner.initial_parameters(), file)
-    return learner, {name: value.to(device) for name, value in meta.items()}, tokenizer
+    learner = build_learner(config, tokenizer, device)
+    return learner, fit(checkpoint.meta, learner.initial_parameters(), file), tokenizer
 
 
 def resolve_device(name: str) -> str:

@@ -84,13 +84,12 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
         training_texts = [text for rows in texts["train"].values() for text in rows]
         tokenizer = TextTokenizer.train(training_texts, task.vocab_size)
     run = Run(folder, asdict(config), tokenizer.to_json())
-    learner = build_learner(config, tokenizer)
+    learner = build_learner(config, tokenizer, device)
     meta = learner.initial_parameters()
     progress = Progress()
     if resumed:
         meta = fit(resumed.meta, meta, Path(config.resume))
         progress = resumed.progress if run.has_best else resumed.progress.without_best()
-    meta = {name: value.to(device) for name, value in meta.items()}
     optimiser = build_optimiser(config, meta)
     if resumed:
         state = fit(resumed.optimiser, optimiser.state_tensors(), Path(config.resume))

@@ -18,7 +18,7 @@ MISSING: Final[Any] = "???"  # as OmegaConf has it, whose import help can do wit
 PROBLEMS: Final = ("refuse", "drop")
 POSITIONS: Final = ("sinusoidal", "learned", "rotary")
 NORMS: Final = ("pre", "post")
-HEADS: Final = ("prototype", "copied", "linear")
+HEADS: Final = ("cosine", "prototype", "copied", "linear")
 ENGINES: Final = ("functional", "learn2learn")
 SPLITS: Final = ("train", "valid", "test")
 UNTRAINED: Final = ("tfidf",)  # learners without anything to meta-train: eval needs no checkpoint
@@ -123,13 +123,15 @@ class Transformer:
     dropout: float = 0.1  # probability, in training only
     positions: str = "rotary"  # sinusoidal | learned | rotary
     norm: str = "pre"  # pre | post
-    head: str = "prototype"  # prototype | copied | linear
+    lexical_width: int = 4096  # of the frozen n-gram vectors beside the Transformer; 0: none
+    head: str = "cosine"  # cosine | prototype | copied | linear: where the classifier starts
 
     def __post_init__(self) -> None:
         """Check the sizes and the names."""
         at_least("model.width", self.width, 1)
         at_least("model.layers", self.layers, 1)
         at_least("model.heads", self.heads, 1)
+        at_least("model.lexical_width", self.lexical_width, 0)
         if self.width % self.heads:
             raise ValueError(
                 f"model.width={self.width} is not divisible by model.heads={self.heads}: "

@@ -7,7 +7,8 @@ unknown, and a text comes back from its tokens as it was, to the byte.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -19,15 +20,21 @@ SMALLEST = len(SPECIAL) + len(BYTES)
 
 
 class TextTokenizer:
-    """Texts to token ids and back."""
+    """Texts to token ids and back; and how often each token occurs in the training texts.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    Attributes:
+        texts: how many texts it was trained on.
+        document_frequency: in how many of them each token occurs.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, texts: int, document_frequency: Sequence[int]) -> None:
+        self.texts, self.document_frequency = texts, tuple(document_frequency)
         # "[PAD]" inside a user's text is five characters like any others.
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int) -> TextTokenizer:
+    def train(cls, texts: Sequence[str], vocab_size: int) -> TextTokenizer:
         """Trains on the texts alone; the same texts give the same tokenizer, on any machine.
 
         Args:
@@ -52,7 +59,14 @@ class TextTokenizer:
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer)
+        counts = Counter(i for line in tokenizer.encode_batch_fast(texts) for i in set(line.ids))
+        return cls(tokenizer, len(texts), [counts[i] for i in range(tokenizer.get_vocab_size())])
+
+    @property
+    def tokens(self) -> list[str]:
+        """Each token as byte-level BPE spells it, a letter a byte; empty for the special ones."""
+        ids = range(len(SPECIAL), self.vocab_size)
+        return [""] * len(SPECIAL) + [str(self._tokenizer.id_to_token(i)) for i in ids]
 
     @property
     def vocab_size(self) -> int:
@@ -80,8 +94,13 @@ class TextTokenizer:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def to_json(self) -> str:
-        """The tokenizer in the format of Hugging Face's tokenizer.json."""
-        return str(self._tokenizer.to_str())
+        """All of it; under `tokenizer` in the format of Hugging Face's tokenizer.json."""
+        parts = {
+            "tokenizer": json.loads(self._tokenizer.to_str()),
+            "texts": self.texts,
+            "document_frequency": self.document_frequency,
+        }
+        return json.dumps(parts, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> TextTokenizer:
@@ -91,18 +110,23 @@ class TextTokenizer:
             ValueError: the text is no such tokenizer.
         """
         try:
-            tokenizer = Tokenizer.from_str(text)
+            parts = json.loads(text)
+            tokenizer = Tokenizer.from_str(json.dumps(parts["tokenizer"]))
+            texts, frequency = parts["texts"], parts["document_frequency"]
         except Exception as error:  # noqa: BLE001, the library raises no other
-            raise ValueError(f"not a tokenizer.json: {error}") from None
+            raise ValueError(f"not a tokenizer that metaformer made: {error!r}") from None
         vocab = tokenizer.get_vocab()
         ids = [vocab.get(token) for token in SPECIAL]
         whole = ids == [PAD, CLS] and set(BYTES) <= vocab.keys()
         whole = whole and sorted(vocab.values()) == list(range(len(vocab)))
         expected = _untrained()
         expected.add_special_tokens(SPECIAL)
+        counts = [texts, *frequency] if isinstance(frequency, list) else []
+        whole = whole and len(counts) == 1 + len(vocab)
+        whole = whole and all(type(count) is int and 0 <= count <= texts for count in counts)
         if not whole or _pipeline(tokenizer) != _pipeline(expected):
             raise ValueError("not a tokenizer that metaformer made: expected a byte-level BPE")
-        return cls(tokenizer)
+        return cls(tokenizer, texts, frequency)
 
 
 def _untrained() -> Tokenizer:

@@ -1,15 +1,22 @@
 """From examples to features: a backbone's token vectors, pooled to one vector an example.
 
-Shape suffixes: T packed tokens, N sequences, L places of the longest sequence, D features.
+Shape suffixes: T packed tokens, N sequences, L places of the longest sequence, V vocabulary,
+D features of the backbone, W width of the lexical vectors.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaformer_cli.models.transformer import TransformerEncoder
+
+RADIUS = 10.0  # scores are then at most 10 apart: sure of a clear case, and still learning from it
+GATE = 0.3  # an untrained Transformer's features are noise beside the lexical ones
 
 
 class TextEncoder(nn.Module):
@@ -17,6 +24,11 @@ class TextEncoder(nn.Module):
 
     Args:
         backbone: gives each token its vector.
+
+    Attributes:
+        width: D.
+        dropout: share of each block's output that is dropped in training.
+        lookups: the parameters that are only looked up by rows, and the input with the rows.
     """
 
     def __init__(self, backbone: TransformerEncoder) -> None:
@@ -26,10 +38,72 @@ class TextEncoder(nn.Module):
         self.lookups = {f"backbone.{name}": rows for name, rows in backbone.lookups.items()}
         self.draw_dropout = backbone.draw_dropout
 
+    def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `forward` reads besides, and no parameter changes: computed once an episode."""
+        del inputs
+        return {}
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """[N, D] features of the N sequences that `TransformerEncoder.forward` describes."""
         x_TD: Tensor = self.backbone(inputs)
-        mask_NL = inputs["mask"]
-        x_NLD = x_TD.index_select(0, inputs["slots"].flatten()).view(*mask_NL.shape, -1)
-        mask_NL1 = mask_NL[..., None].to(x_TD.dtype)
-        return (x_NLD * mask_NL1).sum(dim=1) / mask_NL1.sum(dim=1)
+        membership_NT = membership(inputs).to(x_TD.dtype)
+        return membership_NT @ x_TD / membership_NT.sum(dim=1, keepdim=True)
+
+
+class LexicalTextEncoder(TextEncoder):
+    """Frozen lexical features beside a Transformer's, on a sphere of learned radius r.
+
+    With frozen vectors R and weights a by token, and the Transformer's token vectors h,
+
+        f = r · unit([unit(l); g · unit(c)]),
+        l = Σ_t a_t w_t R_t,    c = Σ_t w_t h_t,    w_t = exp(u·h_t).
+
+    So a Transformer learns, from context, which tokens to listen to (u, zero at first), and what
+    they mean beyond their spelling (c, let in by the gate g). Before training, features compare
+    texts as a TF-IDF of character n-grams does; training starts from there.
+
+    Args:
+        backbone: gives each token its vector.
+        vectors_VW: R, from `lexical.ngram_vectors`.
+        weights_V: a, from `lexical.token_weights`.
+    """
+
+    vectors: Tensor
+    weights: Tensor
+
+    def __init__(self, backbone: TransformerEncoder, vectors_VW: Tensor, weights_V: Tensor) -> None:
+        super().__init__(backbone)
+        self.width = backbone.width + vectors_VW.shape[1]
+        # Not persistent: they follow from the tokenizer, which a checkpoint holds.
+        self.register_buffer("vectors", vectors_VW, persistent=False)
+        self.register_buffer("weights", weights_V, persistent=False)
+        self.importance = nn.Parameter(torch.zeros(backbone.width))
+        self.gate = nn.Parameter(torch.tensor(GATE))
+        self.log_radius = nn.Parameter(torch.tensor(math.log(RADIUS)))
+
+    def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """R and a of each token."""
+        tokens_T = inputs["tokens"]
+        return {"vectors": self.vectors[tokens_T], "weights": self.weights[tokens_T]}
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """[N, W + D] features of the N sequences that `TransformerEncoder.forward` describes.
+
+        Args:
+            inputs: as there; optionally with what `frozen` returns.
+        """
+        frozen = inputs if "vectors" in inputs else self.frozen(inputs)
+        x_TD: Tensor = self.backbone(inputs)
+        pool_NT = membership(inputs) * (x_TD @ self.importance).exp()
+        rarity_T, vectors_TW = frozen["weights"].to(x_TD.dtype), frozen["vectors"].to(x_TD.dtype)
+        lexical_NW = F.normalize(pool_NT * rarity_T @ vectors_TW)
+        context_ND = F.normalize(pool_NT @ x_TD)
+        features = F.normalize(torch.cat([lexical_NW, self.gate * context_ND], dim=1))
+        return self.log_radius.exp() * features
+
+
+def membership(inputs: Mapping[str, Tensor]) -> Tensor:
+    """[N, T] 1 where a packed token belongs to a sequence, else 0: summing over it pools."""
+    count, longest = inputs["mask"].shape
+    sequence_T = inputs["places"] // longest
+    return sequence_T == torch.arange(count, device=sequence_T.device)[:, None]

@@ -116,10 +116,37 @@ class PrototypeHead(Head):
     ) -> dict[str, Tensor]:
         """The classifier of an episode of `ways` classes; uneven classes are averaged alike."""
         assert features_ND is not None, "prototypes are means of support features"
-        one_hot_CN = nn.functional.one_hot(targets_N, ways).T.to(features_ND.dtype)
-        prototypes_CD = (one_hot_CN @ features_ND) / one_hot_CN.sum(dim=1, keepdim=True)
+        prototypes_CD = class_means(features_ND, targets_N, ways)
         scale = self.log_scale.exp()
         return {
             "weight": 2 * scale * prototypes_CD,
             "bias": -scale * prototypes_CD.square().sum(dim=1),
         }
+
+
+class CosineHead(Head):
+    """Start from the directions of the class means (Gidaris & Komodakis 2018, section 3.2).
+
+    With W_c = p_c/|p_c| and b_c = 0, the first scores are cosines to the prototypes p_c, times the
+    length of the features. Unlike `PrototypeHead`, a class whose examples differ much is at no
+    disadvantage. Adapting goes on from there, as in ProtoMAML.
+    """
+
+    uses_support = True
+
+    def forward(
+        self, features_ND: Tensor | None, targets_N: Tensor, ways: int
+    ) -> dict[str, Tensor]:
+        """The classifier of an episode of `ways` classes."""
+        assert features_ND is not None
+        prototypes_CD = class_means(features_ND, targets_N, ways)
+        return {
+            "weight": nn.functional.normalize(prototypes_CD),
+            "bias": prototypes_CD.new_zeros(ways),
+        }
+
+
+def class_means(features_ND: Tensor, targets_N: Tensor, ways: int) -> Tensor:
+    """[C, D] the prototypes: the mean features of each class; uneven classes count alike."""
+    one_hot_CN = nn.functional.one_hot(targets_N, ways).T.to(features_ND.dtype)
+    return (one_hot_CN @ features_ND) / one_hot_CN.sum(dim=1, keepdim=True)

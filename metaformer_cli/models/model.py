@@ -77,12 +77,12 @@ class FewShotModel(nn.Module):
         }
 
     def renumber(self, inputs: Inputs, rows: Mapping[str, Tensor]) -> Inputs:
-        """`inputs` for embeddings that `restrict` has cut down."""
+        """`inputs` for embeddings that `restrict` has cut down, with what the encoder freezes."""
         ids = {
             input_name: torch.searchsorted(rows[f"encoder.{name}"], inputs[input_name])
             for name, input_name in self.encoder.lookups.items()
         }
-        return {**inputs, **ids}
+        return {**inputs, **self.encoder.frozen(inputs), **ids}
 
     def restore(self, fast: Parameters, meta: Parameters, rows: Mapping[str, Tensor]) -> Parameters:
         """The opposite of `restrict`: the adapted rows, among all the others."""

@@ -101,12 +101,12 @@ def test_a_saved_tokenizer_is_the_same_one(tokenizer):
     assert again.to_json() == saved
     texts = [*TEXTS, "[PAD] ü"]
     assert again.encode(texts, 64) == tokenizer.encode(texts, 64)
-    assert json.loads(saved)["model"]["vocab"]["[PAD]"] == PAD
+    assert json.loads(saved)["tokenizer"]["model"]["vocab"]["[PAD]"] == PAD
 
 
 def changed(tokenizer: TextTokenizer, change) -> str:
     parts = json.loads(tokenizer.to_json())
-    change(parts)
+    change(parts["tokenizer"])
     return json.dumps(parts)
 
 
@@ -135,6 +135,36 @@ def test_garbage_is_no_tokenizer(garbage):
 def test_a_foreign_tokenizer_is_refused(tokenizer, change):
     with pytest.raises(ValueError, match="not a tokenizer"):
         TextTokenizer.from_json(changed(tokenizer, change))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"document_frequency": None},
+        {"document_frequency": [1, 2]},
+        {"texts": 1.5},
+        {"texts": -1},
+        {"texts": 0},
+    ],
+)
+def test_counts_that_cannot_be_are_refused(tokenizer, counts):
+    with pytest.raises(ValueError, match="not a tokenizer"):
+        TextTokenizer.from_json(json.dumps(json.loads(tokenizer.to_json()) | counts))
+
+
+def test_document_frequencies_count_the_texts_that_have_a_token(tokenizer):
+    sets = [set(tokens[1:]) for tokens in tokenizer.encode(TEXTS, 10_000)]
+    expected = [sum(token in tokens for tokens in sets) for token in range(tokenizer.vocab_size)]
+    assert list(tokenizer.document_frequency) == expected
+    assert tokenizer.texts == len(TEXTS)
+    assert max(expected) > 1
+
+
+def test_tokens_are_spelt_a_letter_a_byte_and_the_special_ones_not_at_all(tokenizer):
+    assert tokenizer.tokens[:2] == ["", ""]
+    assert len(set(tokenizer.tokens[2:])) == tokenizer.vocab_size - 2
+    (ids,) = tokenizer.encode([" ü"], 64)
+    assert "".join(tokenizer.tokens[i] for i in ids) == "Ġ" + "Ã¼"
 
 
 def test_sizes_without_room_are_refused(tokenizer):

@@ -14,8 +14,8 @@ FOLDER = Path(__file__).parent
 RECORDED = sorted(FOLDER.glob("*.jsonl"))
 
 
-def test_both_learners_are_recorded():
-    assert [path.stem for path in RECORDED] == ["fomaml", "maml"]
+def test_both_learners_and_the_lexical_channel_are_recorded():
+    assert [path.stem for path in RECORDED] == ["fomaml", "lexical", "maml"]
 
 
 @pytest.mark.parametrize("golden", RECORDED, ids=lambda path: path.stem)
