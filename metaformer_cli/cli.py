@@ -6,6 +6,7 @@ Hydra and torch are imported late: help and a mistyped command answer at once.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -64,6 +65,9 @@ def main() -> int:
     0: done. 1: a fault in metaformer, with a traceback. 2: something for the user to correct, in
     one line. 130 and 143: stopped by SIGINT and SIGTERM. 141: nobody reads the output any more.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot print ± is no error
     try:
         code = _dispatch(sys.argv[1:])
         sys.stdout.flush()

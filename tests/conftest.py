@@ -9,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline: how long an example takes says how busy the machine is, not whether it is right.
+settings.register_profile("metaformer", deadline=None)
+settings.load_profile("metaformer")
 
 Metaformer = Callable[..., "subprocess.CompletedProcess[str]"]
 

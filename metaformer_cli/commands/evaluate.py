@@ -67,7 +67,8 @@ def evaluate(config: EvalCommand) -> float:
         "checkpoint": file and str(file),
         "config": asdict(config),
     }
-    name = f"eval-{config.learner.name}-{split}-{task.ways}way-{task.shots}shot.json"
+    asked = f"{config.data.name}-{split}-{task.ways}way-{task.shots}shot"
+    name = f"eval-{config.learner.name}-{asked}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / name) as stream:
         stream.write(json.dumps(report, indent=2).encode() + b"\n")

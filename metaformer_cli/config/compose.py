@@ -31,7 +31,9 @@ from metaformer_cli.config.saved import read_resumed_config, read_saved_config
 from metaformer_cli.config.schema import COMMANDS, GROUPS
 
 _CONFIGS = "metaformer_cli.configs"
+# Where a shell may have left `~/`: it expands that at the start of a word, and ours start NAME=.
 _PATHS = ("run_dir", "resume", "ckpt", "support", "query", "out")
+_DATA_PATHS = ("path", "splits", "cache_dir")
 
 
 class _Stopped(BaseException):
@@ -254,9 +256,11 @@ def _composed(command: str, node: DictConfig, words: Sequence[str]) -> Composed:
     tree = OmegaConf.to_container(node, resolve=True)
     assert isinstance(tree, dict)
     values: dict[str, Any] = {str(key): value for key, value in tree.items()}
-    for key in _PATHS:
-        if isinstance(values.get(key), str):
-            values[key] = _with_home(values[key])
+    data = values.get("data")  # missing where a checkpoint brings it
+    for group, names in (values, _PATHS), (data if isinstance(data, dict) else {}, _DATA_PATHS):
+        for name in names:
+            if isinstance(group.get(name), str):
+                group[name] = _with_home(group[name])
     given = {override.key_or_group: override.value() for override in _overrides(words)}
     return Composed(command, values, given)
 

@@ -137,6 +137,11 @@ class Transformer:
                 f"model.width={self.width} is not divisible by model.heads={self.heads}: "
                 f"expected a multiple, e.g. model.width={-(-self.width // self.heads) * self.heads}"
             )
+        if self.positions == "rotary" and self.width // self.heads % 2:
+            raise ValueError(
+                f"model.positions=rotary needs heads of an even width: model.width={self.width} "
+                f"and model.heads={self.heads} give {self.width // self.heads}; change one of them"
+            )
         fraction("model.dropout", self.dropout)
         one_of("model.positions", self.positions, POSITIONS)
         one_of("model.norm", self.norm, NORMS)

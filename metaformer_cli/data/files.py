@@ -94,7 +94,7 @@ def read_text(path: str | Path) -> str:
     """
     path = Path(path)
     try:
-        data = path.expanduser().read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:

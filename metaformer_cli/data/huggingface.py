@@ -52,7 +52,7 @@ def _load(path: str, subset: str | None) -> dict[str, Any]:
         raise ValueError('data=hf needs a package: pip install "metaformer-cli[hf]"') from None
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    folder = Path(path).expanduser()
+    folder = Path(path)
     saved = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
     try:
         if any((folder / name).is_file() for name in saved):

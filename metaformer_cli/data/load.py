@@ -99,10 +99,7 @@ def _load_preset(
     min_rows: int,
 ) -> Dataset:
     del seed  # the split is a published one
-    if path is None:
-        place = presets.preset_folder(name, cache_dir=cache_dir)
-    else:
-        place = Path(path).expanduser()
+    place = presets.preset_folder(name, cache_dir=cache_dir) if path is None else Path(path)
     rows = place / presets.ROWS if place.is_dir() else place
     return build_dataset(
         name,

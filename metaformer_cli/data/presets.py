@@ -80,7 +80,7 @@ def preset_folder(name: str, *, cache_dir: str | Path, publisher: str = PUBLISHE
         ValueError: a file cannot be fetched, or is not the one that was published.
         OSError: the cache cannot be written.
     """
-    folder = Path(cache_dir).expanduser() / name
+    folder = Path(cache_dir) / name
     for file in PRESETS[name]:
         path = folder / file.name
         if not (path.is_file() and _sha256(path) == file.sha256):

@@ -25,7 +25,7 @@ def read_splits(folder: str | Path, labels: Collection[str]) -> dict[str, tuple[
         ValueError: a file is missing or lists no class; a class is unknown, listed twice, or in
             two splits. Each with its file and line.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(folder)
     if not folder.is_dir():
         came = "is a file" if folder.exists() else "does not exist"
         raise ValueError(

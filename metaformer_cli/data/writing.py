@@ -21,7 +21,7 @@ def check_output(path: str | Path) -> None:
         ValueError: another suffix than .csv, .tsv and .jsonl, a folder in its place, or a folder
             around it that is missing or cannot be written to.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
     kind_of(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected the name of a file to write")
@@ -44,7 +44,7 @@ def write_records(path: str | Path, records: Sequence[Mapping[str, Any]]) -> Non
     Raises:
         ValueError: another suffix.
     """
-    path = Path(path).expanduser()
+    path = Path(path)
     if kind_of(path) == "csv":
         text = _csv_text(records, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+KEY = "metaformer"  # in safetensors metadata
 FORMAT = 1  # raised when an older metaformer could misread a checkpoint
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -30,13 +31,8 @@ class Header:
     progress: dict[str, Any]
 
     def metadata(self) -> dict[str, str]:
-        """The header as safetensors metadata."""
-        return {
-            "format": str(FORMAT),
-            "config": json.dumps(self.config),
-            "tokenizer": self.tokenizer,
-            "progress": json.dumps(self.progress),
-        }
+        """The header as safetensors metadata, under one key: it writes several in random order."""
+        return {KEY: json.dumps({"format": FORMAT, **asdict(self)})}
 
 
 def read_header(file: Path) -> Header:
@@ -47,20 +43,20 @@ def read_header(file: Path) -> Header:
         OSError: the file cannot be read.
     """
     metadata = _metadata(file)
-    if "format" not in metadata or "config" not in metadata:
+    if KEY not in metadata:
         raise ValueError(
             f"{file} is a safetensors file of another program: expected a metaformer checkpoint"
         )
-    if not metadata["format"].isdecimal() or int(metadata["format"]) > FORMAT:
-        raise ValueError(
-            f"{file} has checkpoint format {metadata['format']!r}: this metaformer reads up to "
-            f"{FORMAT}; upgrade metaformer-cli"
-        )
     try:
-        config, progress = json.loads(metadata["config"]), json.loads(metadata["progress"])
-        if isinstance(config, dict) and isinstance(progress, dict):
-            return Header(config, metadata["tokenizer"], progress)
-    except (KeyError, ValueError, RecursionError):
+        match json.loads(metadata[KEY]):
+            case {"format": int(found)} if found > FORMAT:
+                raise ValueError(
+                    f"{file} has checkpoint format {found}: this metaformer reads up to {FORMAT}; "
+                    "upgrade metaformer-cli"
+                )
+            case {"config": dict(config), "tokenizer": str(tokenizer), "progress": dict(progress)}:
+                return Header(config, tokenizer, progress)
+    except (json.JSONDecodeError, RecursionError):
         pass
     raise ValueError(
         f"{file} holds no readable configuration: the checkpoint is damaged; give another one"

@@ -68,7 +68,7 @@ def test_a_device_is_known_by_its_form(device):
 
 def test_the_edges_of_what_is_allowed_are_allowed():
     FewShotText(ways=2, shots=1, queries=1, min_ways=2, min_shots=1, vocab_size=300, max_tokens=2)
-    Transformer(width=4, heads=4, layers=1, dropout=0.0)
+    Transformer(width=8, heads=4, layers=1, dropout=0.0)
     Train(steps=1, meta_batch=1, warmup_steps=0, weight_decay=0.0, valid_episodes=2, patience=1)
     EvalCommand(**CHOSEN, learner=TfIdf())
 

@@ -72,7 +72,7 @@ def test_before_training_lexical_features_are_sums_by_inverse_document_frequency
     for row, tokens in zip(features, sequences, strict=True):
         counted = Counter(tokens)
         idf = {t: math.sqrt(math.log(1 + TEXTS / (1 + FREQUENCY[t]))) for t in counted}
-        expected = sum(count * idf[t] * vectors[t] for t, count in counted.items())
+        expected = torch.stack([n * idf[t] * vectors[t] for t, n in counted.items()]).sum(dim=0)
         torch.testing.assert_close(row, 10 * expected / expected.norm(), rtol=1e-6, atol=1e-6)
 
 
