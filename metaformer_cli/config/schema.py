@@ -117,7 +117,7 @@ class Transformer:
     """A Transformer encoder, trained from scratch."""
 
     name: str = "transformer"
-    width: int = 128  # features a token
+    width: int = 64  # features a token
     layers: int = 2  # attention and feed-forward, each
     heads: int = 4  # of attention; width is divisible by it
     dropout: float = 0.1  # probability, in training only
@@ -153,7 +153,7 @@ class GradientLearner:
     """MAML and FOMAML: adapt by a few steps of gradient descent (Finn et al. 2017)."""
 
     name: str = MISSING  # maml | fomaml
-    inner_lr: float = 0.1  # of every inner step; where learn_rates, what they start from
+    inner_lr: float = 0.3  # of every inner step; where learn_rates, what they start from
     inner_steps: int = 5  # gradient steps on the support set
     learn_rates: bool = True  # one inner rate a tensor, meta-learned (Li et al. 2017, by tensor)
     engine: str = "functional"  # functional | learn2learn
@@ -176,14 +176,14 @@ class TfIdf:
 class Train:
     """The outer loop."""
 
-    steps: int = 400  # meta-batches
+    steps: int = 200  # meta-batches
     meta_batch: int = 4  # episodes a step
     lr: float = 1e-3  # AdamW, peak
     warmup_steps: int = 20  # linear, then cosine to zero at `steps`
     weight_decay: float = 0.01  # AdamW, a step and unit of rate
     clip_norm: float = 1.0  # of the whole meta-gradient
     log_every: int = 10  # steps
-    eval_every: int = 100  # steps between validations; each also saves a checkpoint
+    eval_every: int = 50  # steps between validations; each also saves a checkpoint
     valid_episodes: int = 100  # of each validation, the same every time
     patience: int | None = None  # stop after so many validations without a new best; null: never
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaformer_cli.models.transformer import TransformerEncoder
@@ -55,7 +54,7 @@ class LexicalTextEncoder(TextEncoder):
 
     With frozen vectors R and weights a by token, and the Transformer's token vectors h,
 
-        f = r · unit([unit(l); g · unit(c)]),
+        f = r / √(1 + g²) · [unit(l); g · unit(c)],
         l = Σ_t a_t w_t R_t,    c = Σ_t w_t h_t,    w_t = exp(u·h_t).
 
     So a Transformer learns, from context, which tokens to listen to (u, zero at first), and what
@@ -96,10 +95,20 @@ class LexicalTextEncoder(TextEncoder):
         x_TD: Tensor = self.backbone(inputs)
         pool_NT = membership(inputs) * (x_TD @ self.importance).exp()
         rarity_T, vectors_TW = frozen["weights"].to(x_TD.dtype), frozen["vectors"].to(x_TD.dtype)
-        lexical_NW = F.normalize(pool_NT * rarity_T @ vectors_TW)
-        context_ND = F.normalize(pool_NT @ x_TD)
-        features = F.normalize(torch.cat([lexical_NW, self.gate * context_ND], dim=1))
-        return self.log_radius.exp() * features
+        scale = self.log_radius.exp() / (1 + self.gate.square()).sqrt()
+        lexical_NW = of_length(scale, pool_NT * rarity_T @ vectors_TW)
+        context_ND = of_length(scale * self.gate, pool_NT @ x_TD)
+        return torch.cat([lexical_NW, context_ND], dim=1)
+
+
+def of_length(length: Tensor, vectors_ND: Tensor) -> Tensor:
+    """[N, D] the vectors at that length; zeros stay zeros.
+
+    By a product with itself, because the second derivative of a norm takes a third longer.
+    """
+    square_N = torch.linalg.vecdot(vectors_ND, vectors_ND)
+    stretch_N: Tensor = length * square_N.clamp_min(1e-24).rsqrt()
+    return vectors_ND * stretch_N[:, None]
 
 
 def membership(inputs: Mapping[str, Tensor]) -> Tensor:
