@@ -17,7 +17,7 @@ def test_every_option_says_what_it_means(command):
 
 def test_an_option_is_shown_with_its_default_and_meaning():
     lines = command_help("train").splitlines()
-    assert "  train.steps=400            meta-batches" in lines
+    assert "  train.steps=200            meta-batches" in lines
     assert (
         "learner=tfidf: Character TF-IDF and logistic regression on the support set: the" in lines
     )
