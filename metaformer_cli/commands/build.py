@@ -61,11 +61,12 @@ def build_model(config: Any, tokenizer: TextTokenizer) -> FewShotModel:
         backbone = TransformerEncoder(
             vocab_size=tokenizer.vocab_size, max_tokens=config.task.max_tokens, **options
         )
-        encoder = TextEncoder(backbone)
         if lexical_width:
             counts = tokenizer.document_frequency, tokenizer.texts
             vectors_VW = ngram_vectors(tokenizer.tokens, *counts, lexical_width)
-            encoder = LexicalTextEncoder(backbone, vectors_VW, token_weights(*counts))
+            encoder: TextEncoder = LexicalTextEncoder(backbone, vectors_VW, token_weights(*counts))
+        else:
+            encoder = TextEncoder(backbone)
         heads: dict[str, Callable[[], Head]] = {
             "cosine": CosineHead,
             "prototype": lambda: PrototypeHead(width=encoder.width),

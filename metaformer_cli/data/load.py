@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metaformer_cli.data import builtin, files, huggingface, presets
-from metaformer_cli.data.dataset import Dataset, build_dataset
+from metaformer_cli.data.dataset import Dataset, Row, build_dataset
 from metaformer_cli.data.problems import did_you_mean
 from metaformer_cli.data.splits import draw_splits, read_splits
 
@@ -44,78 +45,43 @@ def _load_builtin(name: str, *, seed: int, min_rows: int) -> Dataset:
 
 
 def _load_file(
-    kind: str,
-    *,
-    path: str,
-    text_field: str,
-    label_field: str,
-    splits: str | None,
-    problems: str,
-    seed: int,
-    min_rows: int,
+    kind: str, *, path: str, text_field: str, label_field: str, **checks: Any
 ) -> Dataset:
     if files.KINDS.get(Path(path).suffix.lower(), kind) != kind:
         other = files.kind_of(path)
         raise ValueError(f"data={kind} cannot read {path}: its name says data={other}")
-    return build_dataset(
-        path,
-        files.read_rows(path, text_field=text_field, label_field=label_field, kind=kind),
-        split=_splitter(splits, seed=seed),
-        problems=problems,
-        min_rows=min_rows,
-    )
+    rows = files.read_rows(path, text_field=text_field, label_field=label_field, kind=kind)
+    return _checked(path, rows, **checks)
 
 
 def _load_huggingface(
-    name: str,
-    *,
-    path: str,
-    subset: str | None,
-    text_field: str,
-    label_field: str,
-    splits: str | None,
-    problems: str,
-    seed: int,
-    min_rows: int,
+    name: str, *, path: str, subset: str | None, text_field: str, label_field: str, **checks: Any
 ) -> Dataset:
     del name
-    return build_dataset(
-        path,
-        huggingface.read_rows(path, subset=subset, text_field=text_field, label_field=label_field),
-        split=_splitter(splits, seed=seed),
-        problems=problems,
-        min_rows=min_rows,
+    rows = huggingface.read_rows(
+        path, subset=subset, text_field=text_field, label_field=label_field
     )
+    return _checked(path, rows, **checks)
 
 
 def _load_preset(
-    name: str,
-    *,
-    path: str | None,
-    splits: str | None,
-    problems: str,
-    cache_dir: str,
-    seed: int,
-    min_rows: int,
+    name: str, *, path: str | None, splits: str | None, cache_dir: str, **checks: Any
 ) -> Dataset:
-    del seed  # the split is a published one
     place = presets.preset_folder(name, cache_dir=cache_dir) if path is None else Path(path)
-    rows = place / presets.ROWS if place.is_dir() else place
-    return build_dataset(
-        name,
-        files.read_rows(rows, text_field="sentence", label_field="label", kind="jsonl"),
-        split=_splitter(splits or str(rows.parent / presets.SPLIT)),
-        problems=problems,
-        min_rows=min_rows,
-    )
+    file = place / presets.ROWS if place.is_dir() else place
+    rows = files.read_rows(file, text_field="sentence", label_field="label", kind="jsonl")
+    return _checked(name, rows, splits=splits or str(file.parent / presets.SPLIT), **checks)
 
 
-def _splitter(
-    folder: str | None, *, seed: int = 0
-) -> Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]]:
-    if folder is not None:
-        return lambda labels: read_splits(folder, labels)
-    return lambda labels: draw_splits(labels, seed=seed)
+def _checked(
+    name: str, rows: Iterable[Row], *, splits: str | None, problems: str, seed: int, min_rows: int
+) -> Dataset:
+    """The data set of these rows, its classes split by the files in `splits`, else by `seed`."""
+
+    def split(labels: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        return draw_splits(labels, seed=seed) if splits is None else read_splits(splits, labels)
+
+    return build_dataset(name, rows, split=split, problems=problems, min_rows=min_rows)
 
 
 SOURCES: dict[str, Callable[..., Dataset]] = {

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metaformer_cli.episode import Episode, derive_seed
+from metaformer_cli.learners.inner_loop import gradient, tracked
 from metaformer_cli.learners.learner import EpisodeGradient
 from metaformer_cli.models.model import FewShotModel, Inputs, Parameters
 
@@ -27,7 +28,7 @@ def learn2learn_gradient(maml: MAML, meta: Parameters, episode: Episode) -> Epis
         ValueError: if learn2learn is not installed.
     """
     support, query, ways = episode.support, episode.query, episode.ways
-    meta = {name: value.detach().requires_grad_() for name, value in meta.items()}
+    meta = tracked(meta)
     start_inputs = maml.with_dropout(support.inputs, derive_seed(episode.seed, "start"))
     fast = maml.model.start(meta, start_inputs, support.targets, ways)
     learner = import_maml()(
@@ -42,9 +43,8 @@ def learn2learn_gradient(maml: MAML, meta: Parameters, episode: Episode) -> Epis
         learner.adapt(maml.objective.loss(learner(inputs), support.targets))
     logits = learner(maml.with_dropout(query.inputs, derive_seed(episode.seed, "query")))
     loss = maml.objective.loss(logits, query.targets)
-    gradients = torch.autograd.grad(loss, list(meta.values()), materialize_grads=True)
     score = maml.objective.score(logits, query.targets).mean()
-    return EpisodeGradient(dict(zip(meta, gradients, strict=True)), loss.item(), score.item())
+    return EpisodeGradient(gradient(loss, meta), loss.item(), score.item())
 
 
 def roots_of_rates(maml: MAML, fast: Parameters, meta: Parameters) -> Parameters:

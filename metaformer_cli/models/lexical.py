@@ -38,12 +38,19 @@ def ngram_vectors(
     frequency: Counter[str] = Counter()
     for counts, occurrences in zip(grams, document_frequency, strict=True):
         frequency.update(dict.fromkeys(counts, occurrences))
+    places, values = {}, {}  # by n-gram, which many tokens may share
+    for gram, occurrences in frequency.items():
+        digest = int.from_bytes(hashlib.blake2b(gram.encode(), digest_size=8).digest(), "big")
+        places[gram] = (digest >> 1) % width
+        values[gram] = (1 - 2 * (digest & 1)) * math.log(1 + texts / (1 + occurrences))
+    held = [
+        (row, gram, count) for row, counts in enumerate(grams) for gram, count in counts.items()
+    ]
+    rows_G = torch.tensor([row for row, _, _ in held], dtype=torch.long)
+    places_G = torch.tensor([places[gram] for _, gram, _ in held], dtype=torch.long)
+    values_G = torch.tensor([count * values[gram] for _, gram, count in held], dtype=torch.float64)
     vectors = torch.zeros(len(tokens), width, dtype=torch.float64)
-    for row, counts in zip(vectors, grams, strict=True):
-        for gram, count in counts.items():
-            digest = int.from_bytes(hashlib.blake2b(gram.encode(), digest_size=8).digest(), "big")
-            place, sign = (digest >> 1) % width, 1 - 2 * (digest & 1)
-            row[place] += sign * count * math.log(1 + texts / (1 + frequency[gram]))
+    vectors.index_put_((rows_G, places_G), values_G, accumulate=True)
     return torch.nn.functional.normalize(vectors).float()
 
 

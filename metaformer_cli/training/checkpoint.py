@@ -1,7 +1,7 @@
 """Checkpoints: one file that holds all of a run, as data that can never run code.
 
 A checkpoint is a safetensors file. Its tensors are the meta-parameters (`meta/…`) and the
-optimiser's state (`optimiser/…`); its header holds, as JSON strings, the resolved configuration,
+optimiser's state (`optimiser/…`); its header holds, as one JSON text, the resolved configuration,
 the tokenizer and how far training has come. So a checkpoint can be moved, and still be evaluated.
 
 There is no random state to keep: every draw is named by the seed and the step (`derive_seed`).

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from metaformer_cli.models.encoder import LexicalTextEncoder
 from metaformer_cli.models.lexical import ngram_vectors, token_weights
-from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.packing import pack
 
 TOKENS = ["", "Ġcredit", "Ġcredits", "Ġcard", "Ġa", "x", "Ġtransfer"]
@@ -46,26 +45,20 @@ def test_a_rarer_token_weighs_more():
     torch.testing.assert_close(weights, torch.tensor(expected))
 
 
-def encoder(gate: float = 0.3) -> LexicalTextEncoder:
-    torch.manual_seed(0)
-    backbone = TransformerEncoder(
-        vocab_size=len(TOKENS),
-        max_tokens=16,
-        width=8,
-        layers=1,
-        heads=2,
-        dropout=0.0,
-        positions="rotary",
-        norm="pre",
-    )
-    vectors = ngram_vectors(TOKENS, FREQUENCY, TEXTS, width=32)
-    made = LexicalTextEncoder(backbone, vectors, token_weights(FREQUENCY, TEXTS)).double()
-    with torch.no_grad():
-        made.gate.fill_(gate)
-    return made
+@pytest.fixture(scope="session")
+def encoder(small_backbone):
+    def make(gate: float = 0.3) -> LexicalTextEncoder:
+        vectors = ngram_vectors(TOKENS, FREQUENCY, TEXTS, width=32)
+        weights = token_weights(FREQUENCY, TEXTS)
+        made = LexicalTextEncoder(small_backbone(len(TOKENS), 8), vectors, weights).double()
+        with torch.no_grad():
+            made.gate.fill_(gate)
+        return made
+
+    return make
 
 
-def test_before_training_lexical_features_are_sums_by_inverse_document_frequency():
+def test_before_training_lexical_features_are_sums_by_inverse_document_frequency(encoder):
     sequences = [[1, 3, 4], [2, 2, 6, 4, 4]]
     features = encoder(gate=0.0)(pack(sequences))[:, :32]
     vectors = ngram_vectors(TOKENS, FREQUENCY, TEXTS, width=32).double()
@@ -77,19 +70,19 @@ def test_before_training_lexical_features_are_sums_by_inverse_document_frequency
 
 
 @given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=9), min_size=1, max_size=4))
-def test_a_text_has_the_same_features_alone_and_among_others(sequences):
+def test_a_text_has_the_same_features_alone_and_among_others(encoder, sequences):
     model = encoder()
     together = model(pack(sequences))
     for row, tokens in zip(together, sequences, strict=True):
         torch.testing.assert_close(row, model(pack([tokens]))[0], rtol=0, atol=1e-10)
 
 
-def test_features_lie_on_the_sphere_of_the_learned_radius():
+def test_features_lie_on_the_sphere_of_the_learned_radius(encoder):
     model = encoder()
     lengths = model(pack([[1, 2], [3], [4, 5, 6]])).norm(dim=1)
     torch.testing.assert_close(lengths, model.log_radius.exp().expand(3))
 
 
-def test_what_is_frozen_may_be_computed_before():
+def test_what_is_frozen_may_be_computed_before(encoder):
     model, inputs = encoder(), pack([[1, 2], [3]])
     torch.testing.assert_close(model({**inputs, **model.frozen(inputs)}), model(inputs))

@@ -8,7 +8,6 @@ import torch
 from metaformer_cli.models.encoder import TextEncoder
 from metaformer_cli.models.heads import CopiedHead, PrototypeHead
 from metaformer_cli.models.model import FewShotModel
-from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.packing import pack
 
 VOCABULARY = 20
@@ -17,18 +16,8 @@ EMBEDDING = "encoder.backbone.embedding.weight"
 
 
 @pytest.fixture
-def model():
-    torch.manual_seed(0)
-    backbone = TransformerEncoder(
-        vocab_size=VOCABULARY,
-        max_tokens=5,
-        width=4,
-        layers=1,
-        heads=2,
-        dropout=0.0,
-        positions="rotary",
-        norm="pre",
-    )
+def model(small_backbone):
+    backbone = small_backbone(VOCABULARY, 4)
     return FewShotModel(TextEncoder(backbone), PrototypeHead(width=4)).double()
 
 
