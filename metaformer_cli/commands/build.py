@@ -11,9 +11,10 @@ import torch
 
 from metaformer_cli.data.tokenizer import TextTokenizer
 from metaformer_cli.episode import derive_seed
-from metaformer_cli.learners.learn2learn_engine import learn2learn_gradient
+from metaformer_cli.learners.engine import Engine
+from metaformer_cli.learners.learn2learn_engine import add_learn2learn_gradient
 from metaformer_cli.learners.learner import Learner
-from metaformer_cli.learners.maml import MAML, adjoint_gradient
+from metaformer_cli.learners.maml import MAML, add_adjoint_gradient
 from metaformer_cli.learners.tfidf import TfIdf
 from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
 from metaformer_cli.models.heads import CopiedHead, CosineHead, Head, LinearHead, PrototypeHead
@@ -25,7 +26,7 @@ from metaformer_cli.tasks.fewshot_text import EpisodeSampler, TextReader
 from metaformer_cli.training.checkpoint import fit, load
 from metaformer_cli.training.optimiser import AdamW
 
-ENGINES = {"functional": adjoint_gradient, "learn2learn": learn2learn_gradient}
+ENGINES = {"functional": add_adjoint_gradient, "learn2learn": add_learn2learn_gradient}
 GRADIENT_LEARNERS = ("maml", "fomaml")
 
 
@@ -47,7 +48,20 @@ def build_learner(config: Any, tokenizer: TextTokenizer | None, device: str = "c
         inner_steps=config.learner.inner_steps,
         learn_rates=config.learner.learn_rates,
         first_order=config.learner.name == "fomaml",
-        episode_gradient=ENGINES[config.learner.engine],
+        engine=build_engine(config),
+        add_gradient=ENGINES[config.learner.engine],
+    )
+
+
+def build_engine(config: Any) -> Engine:
+    """How `config.engine` and `config.learner.chunk` say that inner loops are run."""
+    options = config.engine
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if options.precision == "tf32" else "ieee"
+    return Engine(
+        chunk=config.learner.chunk or 1,
+        compile=options.compile,
+        precision=options.precision,
+        kept_steps=options.kept_steps,
     )
 
 
@@ -73,7 +87,7 @@ def build_model(config: Any, tokenizer: TextTokenizer) -> FewShotModel:
             "copied": lambda: CopiedHead(width=encoder.width),
             "linear": lambda: LinearHead(width=encoder.width, ways=config.task.ways),
         }
-        return FewShotModel(encoder, heads[head]())
+        return FewShotModel(encoder, heads[head](), adapt=config.learner.adapt)
 
 
 def build_samplers(

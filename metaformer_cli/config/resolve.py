@@ -34,6 +34,10 @@ CHANGEABLE = (
     "train.eval_every",
     "train.log_every",
     "train.patience",
+    "learner.chunk",
+    "engine.compile",
+    "engine.precision",
+    "engine.kept_steps",
 )
 
 

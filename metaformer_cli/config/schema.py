@@ -20,6 +20,7 @@ POSITIONS: Final = ("sinusoidal", "learned", "rotary")
 NORMS: Final = ("pre", "post")
 HEADS: Final = ("cosine", "prototype", "copied", "linear")
 ENGINES: Final = ("functional", "learn2learn")
+PRECISIONS: Final = ("fp32", "tf32", "bf16")
 SPLITS: Final = ("train", "valid", "test")
 UNTRAINED: Final = ("tfidf",)  # learners without anything to meta-train: eval needs no checkpoint
 
@@ -156,13 +157,23 @@ class GradientLearner:
     inner_lr: float = 0.3  # of every inner step; where learn_rates, what they start from
     inner_steps: int = 5  # gradient steps on the support set
     learn_rates: bool = True  # one inner rate a tensor, meta-learned (Li et al. 2017, by tensor)
+    adapt: str = "all"  # all | head | last_N | bias_norm | lora: what the inner loop adapts
+    lora_rank: int = 8  # of adapt=lora
     engine: str = "functional"  # functional | learn2learn
+    chunk: int | None = None  # episodes that run as one; null: one on a CPU, what fits on a GPU
 
     def __post_init__(self) -> None:
         """Check the numbers and the names."""
         positive("learner.inner_lr", self.inner_lr)
         at_least("learner.inner_steps", self.inner_steps, 1)
+        if not re.fullmatch(r"all|head|last_[1-9]\d*|bias_norm|lora", self.adapt):
+            raise ValueError(
+                f"learner.adapt={self.adapt}: expected all, head, bias_norm, lora or last_N, "
+                "e.g. learner.adapt=last_2"
+            )
+        at_least("learner.lora_rank", self.lora_rank, 1)
         one_of("learner.engine", self.engine, ENGINES)
+        at_least("learner.chunk", self.chunk, 1)
 
 
 @dataclass
@@ -206,6 +217,20 @@ class Train:
 
 
 @dataclass
+class Engine:
+    """How inner loops are run; it changes speed and memory, and numbers only by rounding."""
+
+    compile: bool = False  # by torch.compile: a minute at the start; needs a C++ compiler on a CPU
+    precision: str = "fp32"  # fp32 | tf32 | bf16: of products; all else stays float32
+    kept_steps: int = 1  # last inner steps whose graphs are kept; more: faster, and more memory
+
+    def __post_init__(self) -> None:
+        """Check the number and the name."""
+        one_of("engine.precision", self.precision, PRECISIONS)
+        at_least("engine.kept_steps", self.kept_steps, 1)
+
+
+@dataclass
 class Eval:
     """Few-shot evaluation on fixed episodes."""
 
@@ -230,6 +255,7 @@ class TrainCommand:
     model: Any = MISSING
     learner: Any = MISSING
     train: Train = field(default_factory=Train)
+    engine: Engine = field(default_factory=Engine)
     seed: int = 0  # decides everything that is random
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
     run_dir: str | None = None  # null: runs/<date>/<time>
@@ -262,6 +288,7 @@ class EvalCommand:
     model: Any = MISSING
     learner: Any = MISSING
     eval: Eval = field(default_factory=Eval)
+    engine: Engine = field(default_factory=Engine)
     seed: int = 0  # decides everything that is random
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
     run_dir: str | None = None  # null: the checkpoint's run folder, else runs/<date>/<time>
@@ -293,6 +320,7 @@ class PredictCommand:
     data: Any = MISSING
     model: Any = MISSING
     learner: Any = MISSING
+    engine: Engine = field(default_factory=Engine)
     seed: int = 0  # decides everything that is random
     device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
 

@@ -1,8 +1,9 @@
 """The inner loop: steps of gradient descent as pure functions, and their exact adjoint.
 
 A step maps parameters to parameters, θₖ₊₁ = s(θₖ, φ), where φ are the meta-parameters that act in
-every step without being adapted (the learned inner rates). To differentiate L(θ_K) with respect to
-θ₀ and φ, one graph over the whole unroll is not needed: keep the θₖ, and carry the adjoint
+every step without being adapted, such as the learned inner rates. To differentiate L(θ_K) with
+respect to θ₀ and φ, one graph over the whole unroll is not needed: keep the θₖ, and carry the
+adjoint
 
     vₖ = vₖ₊₁ · ∂s/∂θₖ,    φ̄ += vₖ₊₁ · ∂s/∂φ,    from v_K = ∂L/∂θ_K,
 
@@ -20,20 +21,29 @@ from torch import Tensor
 from metaformer_cli.models.model import Parameters
 
 Loss = Callable[[Parameters], Tensor]
+Gradient = Callable[[Loss, Parameters], Parameters]
 Step = Callable[[Parameters, Parameters], Parameters]
-PullBack = Callable[[Parameters], tuple[Parameters, ...]]
+PullBack = Callable[[Parameters], tuple[Parameters, Parameters]]
 
 
-def sgd_step(loss: Loss, fast: Parameters, rates: Mapping[str, Tensor | float]) -> Parameters:
-    """One step of gradient descent, θ − α∇L(θ) (Finn et al. 2017, Alg. 1 line 6), α by tensor.
+def sgd_step(
+    gradient: Gradient, loss: Loss, fast: Parameters, rates: Mapping[str, Tensor | float]
+) -> Parameters:
+    """One step of gradient descent, θ − α∇L(θ) (Finn et al. 2017, Alg. 1 line 6), α by tensor."""
+    gradients = gradient(loss, fast)
+    return {name: value - rates[name] * gradients[name] for name, value in fast.items()}
 
-    Differentiable in θ and α where θ is part of a graph.
+
+def autograd_gradient(loss: Loss, fast: Parameters) -> Parameters:
+    """∇L(θ), differentiable where θ is part of a graph; zeros where L does not depend on θ.
+
+    `torch.func.grad` gives the same, and can be mapped and compiled as well, but imports PyTorch's
+    compiler, which takes seconds.
     """
-    differentiable = any(value.requires_grad for value in fast.values())
+    differentiable = torch.is_grad_enabled() and any(v.requires_grad for v in fast.values())
     with torch.enable_grad():
         fast = fast if differentiable else tracked(fast)
-        gradients = gradient(loss(fast), fast, create_graph=differentiable)
-    return {name: value - rates[name] * gradients[name] for name, value in fast.items()}
+        return gradient_of(loss(fast), fast, create_graph=differentiable)
 
 
 def descend(steps: Sequence[Step], fast: Parameters, slow: Parameters) -> Iterator[Parameters]:
@@ -44,64 +54,67 @@ def descend(steps: Sequence[Step], fast: Parameters, slow: Parameters) -> Iterat
         yield fast
 
 
-def vjp(function: Callable[..., Parameters], *inputs: Parameters) -> tuple[Parameters, PullBack]:
-    """A function's value, and what pulls a gradient with respect to it back to each input."""
-    leaves = [tracked(parameters) for parameters in inputs]
+def vjp(step: Step, fast: Parameters, slow: Parameters) -> tuple[Parameters, PullBack]:
+    """A step's value, and what pulls a gradient with respect to it back to θ and φ, once."""
+    fast, slow = tracked(fast), tracked(slow)
     with torch.enable_grad():
-        outputs = function(*leaves)
+        outputs = step(fast, slow)
 
-    def pull_back(of_outputs: Parameters) -> tuple[Parameters, ...]:
+    def pull_back(of_outputs: Parameters) -> tuple[Parameters, Parameters]:
         moving = [name for name, value in outputs.items() if value.requires_grad]
-        everything = {
-            (i, name): leaf for i, part in enumerate(leaves) for name, leaf in part.items()
-        }
         found = torch.autograd.grad(
             [outputs[name] for name in moving],
-            list(everything.values()),
+            [*fast.values(), *slow.values()],
             [of_outputs[name] for name in moving],
             materialize_grads=True,
         )
-        by_place = dict(zip(everything, found, strict=True))
-        return tuple({name: by_place[i, name] for name in part} for i, part in enumerate(leaves))
+        return (
+            dict(zip(fast, found, strict=False)),
+            dict(zip(slow, found[len(fast) :], strict=True)),
+        )
 
     return {name: value.detach() for name, value in outputs.items()}, pull_back
 
 
-def gradient(loss: Tensor, of: Parameters, *, create_graph: bool = False) -> Parameters:
-    """∇loss by name; zeros where it does not depend on a parameter.
+def unroll(
+    steps: Sequence[Step], fast: Parameters, slow: Parameters, *, kept_steps: int
+) -> tuple[Parameters, PullBack]:
+    """All steps at once: θ_K, and the exact adjoint that pulls ∂L/∂θ_K back to θ₀ and φ, once.
 
-    Through `torch.autograd`, because the first gradient by `torch.func` imports PyTorch's compiler,
-    which takes seconds.
+    Args:
+        steps: K of them.
+        fast: θ₀.
+        slow: φ.
+        kept_steps: the graphs of so many last steps are kept; those before run once more for the
+            adjoint. The first pull needs the last step's, so keeping one costs no memory.
     """
+    first_kept = max(0, len(steps) - kept_steps)
+    path = [fast, *descend(steps[:first_kept], fast, slow)]
+    fast, kept = path.pop(), []
+    for step in steps[first_kept:]:
+        fast, pull_back = vjp(step, fast, slow)
+        kept.append(pull_back)
+
+    def pull_back_all(of_fast: Parameters) -> tuple[Parameters, Parameters]:
+        of_slow = {name: torch.zeros_like(value) for name, value in slow.items()}
+        for step in reversed(steps):
+            pull_back = kept.pop() if kept else vjp(step, path.pop(), slow)[1]
+            of_fast, more = pull_back(of_fast)
+            for name, value in more.items():
+                of_slow[name] += value
+        return of_fast, of_slow
+
+    return fast, pull_back_all
+
+
+def gradient_of(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:
+    """∇loss by name; zeros where it does not depend on a parameter."""
     found = torch.autograd.grad(
-        loss, list(of.values()), create_graph=create_graph, materialize_grads=True
+        loss, list(parameters.values()), create_graph=create_graph, materialize_grads=True
     )
-    return dict(zip(of, found, strict=True))
+    return dict(zip(parameters, found, strict=True))
 
 
 def tracked(parameters: Parameters) -> Parameters:
     """The same values, as leaves of a new graph."""
     return {name: value.detach().requires_grad_() for name, value in parameters.items()}
-
-
-def adjoint(
-    steps: Sequence[Step], path: Sequence[Parameters], slow: Parameters, final: Parameters
-) -> tuple[Parameters, Parameters]:
-    """Pull the gradient with respect to θ_K back to θ₀ and φ, exactly.
-
-    Args:
-        steps: the K steps.
-        path: θ₀ … θ_K, `descend`'s after the first.
-        slow: φ.
-        final: ∂L/∂θ_K.
-
-    Returns:
-        ∂L/∂θ₀ and ∂L/∂φ.
-    """
-    slow_gradient = {name: torch.zeros_like(value) for name, value in slow.items()}
-    for step, fast in zip(reversed(steps), reversed(path[:-1]), strict=True):
-        _, pull_back = vjp(step, fast, slow)
-        final, of_slow = pull_back(final)
-        for name, value in of_slow.items():
-            slow_gradient[name] += value
-    return final, slow_gradient

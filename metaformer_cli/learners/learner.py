@@ -20,15 +20,6 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
-class EpisodeGradient:
-    """One episode's share of a meta-gradient: the gradient, its query loss and mean score."""
-
-    gradient: Parameters
-    loss: float
-    score: float
-
-
-@dataclass(frozen=True)
 class MetaGradient:
     """A meta-batch's mean gradient, and the query loss and mean score of each episode in it."""
 

@@ -8,37 +8,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from metaformer_cli.episode import Episode, Examples, Objective, derive_seed
+from metaformer_cli.episode import Episode, Examples, Objective
+from metaformer_cli.learners.batch import Batch, Rows
+from metaformer_cli.learners.engine import Engine, Function
 from metaformer_cli.learners.inner_loop import (
+    PullBack,
     Step,
-    adjoint,
     descend,
-    gradient,
+    gradient_of,
     sgd_step,
     tracked,
+    unroll,
     vjp,
 )
-from metaformer_cli.learners.learner import EpisodeGradient, MetaGradient, Predictor
-from metaformer_cli.models.model import FewShotModel, Inputs, Parameters
+from metaformer_cli.learners.learner import MetaGradient, Predictor
+from metaformer_cli.models.model import FewShotModel, Inputs, Parameters, restore
+from metaformer_cli.models.packed import VARYING
+
+CLASSIFIER = ("classifier.weight", "classifier.bias")
+
+# (learner, total, meta, episodes) adds each episode's gradient to the total, in place, and
+# returns the episodes' query losses and mean scores.
+AddGradient = Callable[
+    ["MAML", Parameters, Parameters, Sequence[Episode]], tuple[list[float], list[float]]
+]
 
 
 class MAML:
     """Model-Agnostic Meta-Learning (Finn et al. 2017, Alg. 1 and 2), exact or first-order.
 
     Args:
-        model: what is adapted; all of its encoder, and the classifier that its head starts.
+        model: what is adapted: as much of its encoder as it says, and the classifier that its
+            head starts.
         objective: the loss of the inner and the outer loop, and the reported score.
         inner_lr: α of every inner step.
         inner_steps: K of them.
         learn_rates: learn one α a tensor, starting from `inner_lr` (Li et al. 2017, Meta-SGD, by
             tensor instead of by element, as Antoniou et al. 2019 found to suffice).
         first_order: FOMAML: take the gradient at θ_K for that at θ₀ (Finn et al. 2017, sec. 5.2).
-        episode_gradient: how to differentiate through the inner loop; by default the adjoint.
+        engine: how the inner loop is run.
+        add_gradient: what differentiates through the inner loop; by default the adjoint.
     """
 
     def __init__(
@@ -50,105 +65,187 @@ class MAML:
         inner_steps: int,
         learn_rates: bool,
         first_order: bool,
-        episode_gradient: Callable[[MAML, Parameters, Episode], EpisodeGradient] | None = None,
+        engine: Engine | None = None,
+        add_gradient: AddGradient | None = None,
     ) -> None:
         self.model, self.objective = model, objective
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
         self.learn_rates, self.first_order = learn_rates, first_order
-        self.episode_gradient = episode_gradient or adjoint_gradient
+        self.add_gradient = add_gradient or add_adjoint_gradient
+        self.rates = [f"rate.{name}" for name in (*sorted(model.adapted), *CLASSIFIER)]
+        self.use(engine or Engine())
+
+    def use(self, engine: Engine) -> None:
+        """Run inner loops by another engine."""
+        self.engine = engine
+        shared = {name: value.ndim for name, value in self.model.named_parameters()}
+        shared |= dict.fromkeys(self.rates, 0)
+        varying = {**VARYING, **dict.fromkeys((*self.model.lookups, "hidden"), 0)}
+        run = partial(engine.run, shared=shared, varying=varying)
+        self.run_trunk = run(self.trunk, plain=False)
+        self.run_start = run(self.start, plain=False)
+        self.run_step = run(self.step, plain=not self.first_order)
+        self.run_query = run(self.query, plain=False)
+        alone = replace(engine, chunk=1)
+        self.run_step_alone = alone.run(self.step, plain=False, shared=shared, varying=varying)
 
     def initial_parameters(self) -> Parameters:
         """The meta-parameters before training."""
-        meta = {name: value.detach().clone() for name, value in self.model.named_parameters()}
-        if self.learn_rates:
-            device = next(iter(meta.values())).device
-            adapted = [name for name in meta if name.startswith("encoder.")]
-            for name in [*adapted, "classifier.weight", "classifier.bias"]:
-                meta[f"rate.{name}"] = torch.tensor(math.log(self.inner_lr), device=device)
-        return meta
+        meta = {
+            name: value.detach().clone()
+            for name, value in self.model.named_parameters()
+            if value.requires_grad
+        }
+        if not self.learn_rates:
+            return meta
+        like = next(self.model.parameters())
+        return meta | {name: like.new_tensor(math.log(self.inner_lr)) for name in self.rates}
 
-    def rate(self, name: str, log_rates: Parameters) -> Tensor | float:
+    def rate(self, name: str, slow: Parameters) -> Tensor | float:
         """α of the adapted tensor `name`."""
-        return log_rates[f"rate.{name}"].exp() if self.learn_rates else self.inner_lr
+        return slow[f"rate.{name}"].exp() if self.learn_rates else self.inner_lr
 
-    def inner_steps_on(self, inputs: Inputs, targets: Tensor, seed: int | None) -> list[Step]:
-        """The K steps on a support set; with dropout drawn from `seed`, or without for None."""
+    def step(self, fast: Parameters, slow: Parameters, batch: Inputs) -> Parameters:
+        """θₖ₊₁ from θₖ, on the support set (Alg. 1 line 6)."""
 
-        def step(step_seed: int | None, fast: Parameters, log_rates: Parameters) -> Parameters:
-            batch = self.with_dropout(inputs, step_seed)
+        def loss(fast: Parameters) -> Tensor:
+            return self.objective.loss(self.model.logits(fast | slow, batch), batch["targets"])
 
-            def loss(fast: Parameters) -> Tensor:
-                return self.objective.loss(self.model.logits(fast, batch), targets)
+        rates = {name: self.rate(name, slow) for name in fast}
+        return sgd_step(self.engine.gradient, loss, fast, rates)
 
-            return sgd_step(loss, fast, {name: self.rate(name, log_rates) for name in fast})
+    def query(self, fast: Parameters, slow: Parameters, batch: Inputs) -> tuple[Tensor, Tensor]:
+        """The loss that the outer loop minimises (Alg. 1 line 8), and the scores of the classes."""
+        logits_NC = self.model.logits(fast | slow, batch)
+        return self.objective.loss(logits_NC, batch["targets"]), logits_NC
 
-        seeds = [None if seed is None else derive_seed(seed, k) for k in range(self.inner_steps)]
-        return [partial(step, step_seed) for step_seed in seeds]
+    def start(self, meta: Parameters, trunk: Parameters, batch: Inputs) -> Parameters:
+        """The classifier that an episode starts from."""
+        ways = len(batch["classes"])
+        return self.model.start(meta | trunk, batch, batch["targets"], ways)
 
-    def with_dropout(self, inputs: Inputs, seed: int | None) -> Inputs:
-        """`inputs`, with what dropout keeps."""
-        if seed is None or self.model.encoder.dropout == 0:
-            return inputs
-        generator = torch.Generator().manual_seed(seed)
-        return {**inputs, "dropout": self.model.encoder.draw_dropout(inputs, generator)}
+    def trunk(self, meta: Parameters, nothing: Parameters, batch: Inputs) -> Parameters:
+        """What an episode computes once, because it lies below all that adapts."""
+        return self.model.trunk(meta | nothing, batch)
 
     def adaptation(self, meta: Parameters, support: Examples, ways: int) -> Iterator[Predictor]:
         """Adapt to a support set: a predictor after 0, 1, … K inner steps."""
         model = self.model
-        rows = model.used_rows(support.inputs)
-        inputs = model.renumber(support.inputs, rows)
+        rows = Rows(model, [[support.inputs]], stacked=False)
+        batch = rows.batch([support], ways, seeds=None)
+        picked = rows.pick(meta)
+        with torch.no_grad():
+            trunk = model.trunk(picked, batch.tensors)
+            first = model.start(picked | trunk, batch.tensors, support.targets, ways)
+        fast, slow = self.split(picked)
+        last_read: list[tuple[Examples, Inputs, Parameters]] = []
 
         def predictor(fast: Parameters) -> Predictor:
-            whole = model.restore(fast, meta, rows)
-            return lambda examples: model.logits(whole, examples.inputs)
+            whole = meta | restore(fast, meta, rows.of_episode[0])
 
-        fast = model.start(model.restrict(meta, rows), inputs, support.targets, ways)
-        yield predictor(fast)
-        steps = self.inner_steps_on(inputs, support.targets, seed=None)
-        yield from map(predictor, descend(steps, fast, pick_rates(meta)))
+            def predict(examples: Examples) -> Tensor:
+                if not last_read or last_read[0][0] is not examples:  # the same after each step
+                    read = {**examples.inputs, **model.encoder.frozen(examples.inputs)}
+                    last_read[:] = [(examples, read, model.trunk(meta, read))]
+                _, inputs, trunk = last_read[0]
+                return model.logits(whole | trunk, inputs)
+
+            return predict
+
+        yield predictor(fast | first)
+        steps = self.steps(batch, self.run_step_alone)
+        yield from map(predictor, descend(steps, fast | first, slow | trunk))
+
+    def steps(self, support: Batch, run_step: Function) -> list[Step]:
+        """The K inner steps on a support set."""
+
+        def step(k: int) -> Step:
+            return lambda fast, slow: run_step(fast, slow, support.draw(k))
+
+        return [step(k) for k in range(self.inner_steps)]
+
+    def once(self, meta: Parameters, batch: Batch) -> tuple[Parameters, PullBack]:
+        """What lies below all that adapts, and what pulls a gradient back to `meta`; or nothing."""
+        if not self.model.has_trunk:
+            return {}, lambda _: ({}, {})
+        return vjp(lambda meta, _: self.run_trunk(meta, {}, batch.draw("trunk")), meta, {})
+
+    def split(self, meta: Parameters) -> tuple[Parameters, Parameters]:
+        """What an episode adapts of the encoder, θ₀, and what acts in its steps besides, φ."""
+        fast = {name: value for name, value in meta.items() if name in self.model.adapted}
+        slow = {
+            name: value
+            for name, value in meta.items()
+            if name not in fast and not name.startswith("head.")
+        }
+        return fast, slow
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""
-        parts = [self.episode_gradient(self, meta, episode) for episode in episodes]
-        mean = {name: torch.stack([p.gradient[name] for p in parts]).mean(dim=0) for name in meta}
-        return MetaGradient(mean, [part.loss for part in parts], [part.score for part in parts])
+        total = {name: torch.zeros_like(value) for name, value in meta.items()}
+        losses, scores = [0.0] * len(episodes), [0.0] * len(episodes)
+        for places in self.engine.chunks(episodes):
+            found = self.add_gradient(self, total, meta, [episodes[place] for place in places])
+            for place, loss, score in zip(places, *found, strict=True):
+                losses[place], scores[place] = loss, score
+        mean = {name: value / len(episodes) for name, value in total.items()}
+        return MetaGradient(mean, losses, scores)
 
 
-def adjoint_gradient(maml: MAML, meta: Parameters, episode: Episode) -> EpisodeGradient:
-    """∇_meta L(θ_K; query), with memory flat in the number of steps (see `inner_loop`)."""
-    model, support, query = maml.model, episode.support, episode.query
-    rows = model.used_rows(support.inputs, query.inputs)
-    support_inputs = model.renumber(support.inputs, rows)
-    query_inputs = maml.with_dropout(
-        model.renumber(query.inputs, rows), derive_seed(episode.seed, "query")
+def add_adjoint_gradient(
+    maml: MAML, total: Parameters, meta: Parameters, episodes: Sequence[Episode]
+) -> tuple[list[float], list[float]]:
+    """∇_meta L(θ_K; query) by the adjoint, with memory flat in the number of steps."""
+    model, stacked, ways = maml.model, maml.engine.chunk > 1, episodes[0].ways
+    seeds = [episode.seed for episode in episodes]
+    sets = [[episode.support.inputs, episode.query.inputs] for episode in episodes]
+    rows = Rows(model, sets, stacked=stacked)
+    support = rows.batch([episode.support for episode in episodes], ways, seeds)
+    query = rows.batch([episode.query for episode in episodes], ways, seeds)
+    meta = rows.pick(meta)
+    fast, slow = maml.split(meta)
+
+    trunk, pull_back_trunk = maml.once(slow, support)
+    query_trunk, pull_back_query_trunk = maml.once(slow, query)
+    first, pull_back_first = vjp(
+        lambda meta, trunk: maml.run_start(meta, trunk, support.draw("start")), meta, trunk
     )
-    start_inputs = maml.with_dropout(support_inputs, derive_seed(episode.seed, "start"))
-
-    def start(meta: Parameters) -> Parameters:
-        return model.start(model.restrict(meta, rows), start_inputs, support.targets, episode.ways)
-
-    steps = maml.inner_steps_on(support_inputs, support.targets, episode.seed)
-    log_rates = pick_rates(meta)
-    fast, pull_back_start = vjp(start, meta)
-    path = [fast, *descend(steps, fast, log_rates)]
-    adapted = tracked(path[-1])
-    logits = model.logits(adapted, query_inputs)
-    loss = maml.objective.loss(logits, query.targets)
-    of_adapted = gradient(loss, adapted)
+    theta, phi = fast | first, slow | trunk
+    steps = maml.steps(support, maml.run_step)
     if maml.first_order:
-        of_fast = of_adapted
+        *_, adapted = descend(steps, theta, phi)
+    else:
+        adapted, pull_back = unroll(steps, theta, phi, kept_steps=maml.engine.kept_steps)
+
+    adapted, query_phi = tracked(adapted), tracked(slow | query_trunk)
+    losses, logits = maml.run_query(adapted, query_phi, query.draw("query"))
+    found = gradient_of(losses.sum(), adapted | query_phi)
+    of_adapted = {name: found[name] for name in adapted}
+    of_query_phi = {name: found[name] for name in query_phi}
+
+    if maml.first_order:
         # With the inner gradients taken for constants, θ_K = θ₀ - Σ exp(rate) g.
-        of_rates = {
-            f"rate.{name}": (of_adapted[name] * (adapted[name].detach() - fast[name])).sum()
-            for name in (fast if log_rates else ())
+        of_theta = of_adapted
+        of_phi = {
+            f"rate.{name}": (of_adapted[name] * (adapted[name].detach() - theta[name])).sum()
+            for name in (theta if maml.learn_rates else ())
         }
     else:
-        of_fast, of_rates = adjoint(steps, path, log_rates, of_adapted)
-    (of_meta,) = pull_back_start(of_fast)
-    score = maml.objective.score(logits, query.targets).mean()
-    return EpisodeGradient(of_meta | of_rates, loss.item(), score.item())
+        of_theta, of_phi = pull_back(of_adapted)
+    of_meta, of_trunk = pull_back_first({name: of_theta[name] for name in first})
+    for name, value in of_trunk.items():
+        of_phi[name] = of_phi.get(name, 0) + value
+    for part in (of_theta, of_phi, of_query_phi, of_meta):
+        rows.add(total, part)
+    rows.add(total, pull_back_trunk(of_phi)[0])
+    rows.add(total, pull_back_query_trunk(of_query_phi)[0])
 
-
-def pick_rates(meta: Parameters) -> Parameters:
-    """The logarithms of the inner rates."""
-    return {name: value for name, value in meta.items() if name.startswith("rate.")}
+    scores = [
+        maml.objective.score(*pair).mean().item()
+        for pair in zip(
+            logits.detach() if stacked else logits.detach()[None],
+            (episode.query.targets for episode in episodes),
+            strict=True,
+        )
+    ]
+    return losses.detach().reshape(-1).tolist(), scores

@@ -6,27 +6,57 @@ Shape suffixes: N sequences, H heads, L places of the longest sequence, K width 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+_plain = False
 
-def attention(query_NHLK: Tensor, key_NHLK: Tensor, value_NHLK: Tensor, mask_NL: Tensor) -> Tensor:
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attend by plain products in here, which can be differentiated twice, and mapped by vmap.
+
+    PyTorch's fused kernels have a first derivative only, and no batching rule.
+    """
+    global _plain  # noqa: PLW0603, the innermost `with` decides, as for torch.no_grad
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
+def attention(
+    query_NHLK: Tensor,
+    key_NHLK: Tensor,
+    value_NHLK: Tensor,
+    mask: Tensor,
+    *,
+    scale: float | None = None,
+) -> Tensor:
     """Scaled dot-product attention, softmax(QKᵀ/√d_k)V (Vaswani et al. 2017, eq. 1).
 
-    Written out in plain products, because MAML differentiates it twice, and PyTorch's fused
-    kernels have no second derivative.
+    By PyTorch's fused kernel, except inside `plain_attention`.
 
     Args:
         query_NHLK: queries.
         key_NHLK: keys.
         value_NHLK: values.
-        mask_NL: which places hold a token; the others get a weight of exactly zero, so that what
-            they hold cannot matter.
+        mask: what may be looked at, in a shape that broadcasts to [N, H, L, L]; the rest gets a
+            weight of exactly zero, so that what it holds cannot matter. Each query needs a key.
+        scale: in place of 1/√d_k.
 
     Returns:
         [N, H, L, K] attended values.
     """
-    scores_NHLL = query_NHLK @ key_NHLK.transpose(-2, -1) / math.sqrt(query_NHLK.shape[-1])
-    scores_NHLL = scores_NHLL.masked_fill(~mask_NL[:, None, None, :], -torch.inf)
-    return scores_NHLL.softmax(dim=-1) @ value_NHLK
+    if not _plain:
+        return F.scaled_dot_product_attention(
+            query_NHLK, key_NHLK, value_NHLK, attn_mask=mask, scale=scale
+        )
+    scale = 1 / math.sqrt(query_NHLK.shape[-1]) if scale is None else scale
+    scores_NHLL = query_NHLK @ key_NHLK.transpose(-2, -1) * scale
+    return scores_NHLL.masked_fill(~mask, -torch.inf).softmax(dim=-1) @ value_NHLK

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from metaformer_cli.models.packed import membership
 from metaformer_cli.models.transformer import TransformerEncoder
 
 RADIUS = 10.0  # scores are then at most 10 apart: sure of a clear case, and still learning from it
@@ -26,6 +27,7 @@ class TextEncoder(nn.Module):
 
     Attributes:
         width: D.
+        layers: of the backbone.
         dropout: share of each block's output that is dropped in training.
         lookups: the parameters that are only looked up by rows, and the input with the rows.
     """
@@ -33,7 +35,7 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone: TransformerEncoder) -> None:
         super().__init__()
         self.backbone = backbone
-        self.width, self.dropout = backbone.width, backbone.dropout
+        self.width, self.layers, self.dropout = backbone.width, backbone.layers, backbone.dropout
         self.lookups = {f"backbone.{name}": rows for name, rows in backbone.lookups.items()}
         self.draw_dropout = backbone.draw_dropout
 
@@ -42,9 +44,30 @@ class TextEncoder(nn.Module):
         del inputs
         return {}
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """[N, D] features of the N sequences that `TransformerEncoder.forward` describes."""
-        x_TD: Tensor = self.backbone(inputs)
+    @property
+    def trunk_layers(self) -> int:
+        """The lower layers that `only_trunk` runs, and `hidden` spares."""
+        return self.backbone.trunk_layers
+
+    @trunk_layers.setter
+    def trunk_layers(self, count: int) -> None:
+        self.backbone.trunk_layers = count
+
+    def layer_of(self, name: str) -> int:
+        """The layer of a parameter; -1 for embeddings, `layers` for what comes after the last."""
+        inside = name.removeprefix("backbone.")
+        return self.layers if inside == name else self.backbone.layer_of(inside)
+
+    def forward(self, inputs: Mapping[str, Tensor], *, only_trunk: bool = False) -> Tensor:
+        """[N, D] features of the N sequences that `TransformerEncoder.forward` describes.
+
+        With `only_trunk`, that returns instead what is to be given as `hidden`.
+        """
+        x_TD: Tensor = self.backbone(inputs, only_trunk=only_trunk)
+        return x_TD if only_trunk else self.pool(x_TD, inputs)
+
+    def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """[N, D] features from token vectors: their mean."""
         membership_NT = membership(inputs).to(x_TD.dtype)
         return membership_NT @ x_TD / membership_NT.sum(dim=1, keepdim=True)
 
@@ -85,14 +108,14 @@ class LexicalTextEncoder(TextEncoder):
         tokens_T = inputs["tokens"]
         return {"vectors": self.vectors[tokens_T], "weights": self.weights[tokens_T]}
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """[N, W + D] features of the N sequences that `TransformerEncoder.forward` describes.
+    def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """[N, W + D] features from token vectors.
 
         Args:
-            inputs: as there; optionally with what `frozen` returns.
+            x_TD: the token vectors.
+            inputs: as in `forward`; optionally with what `frozen` returns.
         """
         frozen = inputs if "vectors" in inputs else self.frozen(inputs)
-        x_TD: Tensor = self.backbone(inputs)
         pool_NT = membership(inputs) * (x_TD @ self.importance).exp()
         rarity_T, vectors_TW = frozen["weights"].to(x_TD.dtype), frozen["vectors"].to(x_TD.dtype)
         scale = self.log_radius.exp() / (1 + self.gate.square()).sqrt()
@@ -109,10 +132,3 @@ def of_length(length: Tensor, vectors_ND: Tensor) -> Tensor:
     square_N = torch.linalg.vecdot(vectors_ND, vectors_ND)
     stretch_N: Tensor = length * square_N.clamp_min(1e-24).rsqrt()
     return vectors_ND * stretch_N[:, None]
-
-
-def membership(inputs: Mapping[str, Tensor]) -> Tensor:
-    """[N, T] 1 where a packed token belongs to a sequence, else 0: summing over it pools."""
-    count, longest = inputs["mask"].shape
-    sequence_T = inputs["places"] // longest
-    return sequence_T == torch.arange(count, device=sequence_T.device)[:, None]

@@ -148,5 +148,6 @@ class CosineHead(Head):
 
 def class_means(features_ND: Tensor, targets_N: Tensor, ways: int) -> Tensor:
     """[C, D] the prototypes: the mean features of each class; uneven classes count alike."""
-    one_hot_CN = nn.functional.one_hot(targets_N, ways).T.to(features_ND.dtype)
+    classes_C = torch.arange(ways, device=targets_N.device)
+    one_hot_CN = (targets_N == classes_C[:, None]).to(features_ND.dtype)
     return (one_hot_CN @ features_ND) / one_hot_CN.sum(dim=1, keepdim=True)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaformer_cli.models.attention import attention
+from metaformer_cli.models.packed import to_places, to_tokens
 
 Keep = Tensor | float  # what multiplies a block's output: dropout's 0 or 1/(1-p), or 1
 
@@ -42,6 +43,7 @@ class TransformerEncoder(nn.Module):
 
     # The parameters that are only ever looked up by rows, and the input that holds the rows.
     lookups: Mapping[str, str] = {"embedding.weight": "tokens"}
+    trunk_layers = 0  # the lower blocks that `only_trunk` runs, and `hidden` spares
 
     def __init__(
         self,
@@ -62,42 +64,56 @@ class TransformerEncoder(nn.Module):
                 f"model.positions=rotary needs heads of an even width, and model.width={width} "
                 f"over model.heads={heads} gives {self.head_width}; change one of the three"
             )
-        self.width, self.dropout, self.positions = width, dropout, positions
+        self.width, self.layers, self.dropout = width, layers, dropout
+        self.positions = positions
         self.embedding = nn.Embedding(vocab_size, width)
         if positions == "learned":
             self.position_embedding = nn.Embedding(max_tokens, width)
         self.blocks = nn.ModuleList(
             Block(width=width, heads=heads, pre_norm=norm == "pre") for _ in range(layers)
         )
-        self.final_norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
+        self.final_norm = LayerNorm(width) if norm == "pre" else nn.Identity()
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def layer_of(self, name: str) -> int:
+        """The block of a parameter; -1 for embeddings, `layers` for what comes after the last."""
+        if name.startswith("blocks."):
+            return int(name.split(".")[1])
+        return self.layers if name.startswith("final_norm.") else -1
+
+    def forward(self, inputs: Mapping[str, Tensor], *, only_trunk: bool = False) -> Tensor:
         """Encode packed sequences.
 
         Args:
             inputs: `tokens` [T] ids; `positions` [T] place of each in its sequence; `slots` [N, L]
                 index in T of each place (any, where there is no token); `mask` [N, L] where there
-                is one; `places` [T] index in N·L of each token; optionally `dropout` [S, T, D],
-                what `draw_dropout` returns.
+                is one; `places` [T] index in N·L of each token; `sequences` [T] the sequence of
+                each token, N for one of padding; optionally `dropout` [S, T, D], what
+                `draw_dropout` returns, and `hidden` [T, D], what `only_trunk` returned.
+            only_trunk: stop after the first `trunk_layers` blocks.
 
         Returns:
             [T, D] a vector for each token.
         """
-        x_TD: Tensor = self.embedding(inputs["tokens"])
-        positions_T = inputs["positions"].to(x_TD.dtype)
+        x_TD = inputs["hidden"] if "hidden" in inputs else self.embed(inputs)
         angles_TR = None
-        if self.positions == "learned":
-            x_TD = x_TD + self.position_embedding(inputs["positions"])
-        elif self.positions == "sinusoidal":
-            x_TD = x_TD + sinusoids(positions_T, self.width)
-        elif self.positions == "rotary":
-            angles_TR = phases(positions_T, self.head_width)
+        if self.positions == "rotary":
+            angles_TR = phases(inputs["positions"].to(x_TD.dtype), self.head_width)
         keep_STD = inputs.get("dropout")
-        for i, block in enumerate(self.blocks):
+        first = self.trunk_layers if "hidden" in inputs else 0
+        for i in range(first, self.trunk_layers if only_trunk else self.layers):
             keep = (1.0, 1.0) if keep_STD is None else (keep_STD[2 * i], keep_STD[2 * i + 1])
-            x_TD = block(x_TD, inputs, angles_TR, keep)
-        output_TD: Tensor = self.final_norm(x_TD)
-        return output_TD
+            x_TD = self.blocks[i](x_TD, inputs, angles_TR, keep)
+        return x_TD if only_trunk else self.final_norm(x_TD)
+
+    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """[T, D] the tokens' embeddings, with added positions where there are such."""
+        # Not nn.Embedding's own lookup: its second derivative would be compiled for one T alone.
+        x_TD = self.embedding.weight.index_select(0, inputs["tokens"])
+        if self.positions == "learned":
+            x_TD = x_TD + self.position_embedding.weight.index_select(0, inputs["positions"])
+        elif self.positions == "sinusoidal":
+            x_TD = x_TD + sinusoids(inputs["positions"].to(x_TD.dtype), self.width)
+        return x_TD
 
     def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
         """Draw what `inputs["dropout"]` holds: 0, or 1/(1-p), for each block's two outputs.
@@ -116,10 +132,10 @@ class Block(nn.Module):
     def __init__(self, *, width: int, heads: int, pre_norm: bool) -> None:
         super().__init__()
         self.heads, self.pre_norm = heads, pre_norm
-        self.attention_norm = nn.LayerNorm(width)
+        self.attention_norm = LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_norm = LayerNorm(width)
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 
@@ -155,16 +171,30 @@ class Block(nn.Module):
         if angles_TR is not None:
             qk_T2HK = rotate(qkv_T3HK[:, :2], angles_TR)
             qkv_T3HK = torch.cat([qk_T2HK, qkv_T3HK[:, 2:]], dim=1)
-        padded = qkv_T3HK.reshape(T, 3 * D).index_select(0, inputs["slots"].flatten())
+        padded = to_places(qkv_T3HK.reshape(T, 3 * D), inputs)
         q, k, v = padded.view(N, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        attended_NLD = attention(q, k, v, inputs["mask"]).transpose(1, 2).reshape(N * L, D)
-        output_TD: Tensor = self.attention_out(attended_NLD.index_select(0, inputs["places"]))
+        attended_NHLK = attention(q, k, v, inputs["mask"][:, None, None])
+        attended_TD = to_tokens(attended_NHLK.transpose(1, 2).reshape(N * L, D), inputs)
+        output_TD: Tensor = self.attention_out(attended_TD)
         return output_TD
 
     def mlp(self, x_TD: Tensor) -> Tensor:
         """[T, D] the two-layer perceptron, on each token alone."""
         output_TD: Tensor = self.mlp_out(F.gelu(self.mlp_in(x_TD)))
         return output_TD
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation (Ba et al. 2016, eq. 4) in plain operations.
+
+    The second derivative of PyTorch's own would be compiled for one number of tokens alone.
+    """
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """[T, D] each token's vector, normalised, scaled and shifted."""
+        x_TD = x_TD - x_TD.mean(dim=-1, keepdim=True)
+        x_TD = x_TD * (x_TD.square().mean(dim=-1, keepdim=True) + self.eps).rsqrt()
+        return torch.addcmul(self.bias, x_TD, self.weight)
 
 
 def phases(positions_T: Tensor, width: int) -> Tensor:

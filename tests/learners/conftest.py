@@ -43,22 +43,24 @@ def make_episode(seed: int = 0, ways: int = 3, shots: int = 2, queries: int = 2)
 def make_maml(head: str = "prototype", **options) -> tuple[MAML, Parameters]:
     """A learner, and meta-parameters in float64 that are nobody's special case."""
     torch.manual_seed(0)
+    width = options.pop("width", WIDTH)
     backbone = TransformerEncoder(
         vocab_size=VOCABULARY,
         max_tokens=LONGEST,
-        width=WIDTH,
-        layers=1,
+        width=width,
+        layers=options.pop("layers", 1),
         heads=2,
         dropout=options.pop("dropout", 0.0),
         positions="rotary",
         norm="pre",
     )
     heads = {
-        "prototype": PrototypeHead(width=WIDTH),
-        "copied": CopiedHead(width=WIDTH),
-        "linear": LinearHead(width=WIDTH, ways=MOST_WAYS),
+        "prototype": PrototypeHead(width=width),
+        "copied": CopiedHead(width=width),
+        "linear": LinearHead(width=width, ways=MOST_WAYS),
     }
-    model = FewShotModel(TextEncoder(backbone), heads[head]).double()
+    encoder, adapt = TextEncoder(backbone), options.pop("adapt", "all")
+    model = FewShotModel(encoder, heads[head], adapt=adapt).double()
     defaults = {"inner_lr": 0.3, "inner_steps": 2, "learn_rates": True, "first_order": False}
     maml = MAML(model, objective=CLASSIFICATION, **defaults | options)
     meta = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metaformer_cli.learners.inner_loop import adjoint, descend, sgd_step
+from metaformer_cli.learners.engine import mapped_gradient
+from metaformer_cli.learners.inner_loop import autograd_gradient, descend, sgd_step, unroll
 
 TARGET = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 
@@ -15,7 +16,7 @@ def random_tensor(*shape, seed=0):
     return torch.randn(shape, dtype=torch.float64, generator=generator)
 
 
-def curved_steps(count):
+def curved_steps(count, gradient=autograd_gradient):
     """Steps on a loss with no constant derivative of any order, each on data of its own."""
 
     def on(data):
@@ -24,7 +25,8 @@ def curved_steps(count):
                 hidden = torch.tanh(data @ fast["weight"] + fast["bias"])
                 return (hidden.exp() * slow["temper"]).sin().mean() + fast["bias"].pow(4).sum()
 
-            return sgd_step(loss, fast, {name: slow[f"rate.{name}"].exp() for name in fast})
+            rates = {name: slow[f"rate.{name}"].exp() for name in fast}
+            return sgd_step(gradient, loss, fast, rates)
 
         return step
 
@@ -47,7 +49,7 @@ def test_a_step_goes_down_the_gradient_at_the_rate_of_each_tensor():
         return 0.5 * (fast["a"] - TARGET).square().sum() + 2 * fast["b"].sum()
 
     fast = {"a": torch.zeros_like(TARGET), "b": torch.ones(2, dtype=torch.float64)}
-    after = sgd_step(loss, fast, {"a": 0.25, "b": torch.tensor(0.5)})
+    after = sgd_step(autograd_gradient, loss, fast, {"a": 0.25, "b": torch.tensor(0.5)})
     torch.testing.assert_close(after["a"], 0.25 * TARGET)
     torch.testing.assert_close(after["b"], torch.zeros(2, dtype=torch.float64))
     assert torch.equal(fast["a"], torch.zeros_like(TARGET))
@@ -55,7 +57,10 @@ def test_a_step_goes_down_the_gradient_at_the_rate_of_each_tensor():
 
 def test_descending_on_a_quadratic_contracts_by_its_factor_each_step():
     def step(fast, slow):
-        return sgd_step(lambda fast: 0.5 * (fast["a"] - TARGET).square().sum(), fast, slow)
+        def loss(fast):
+            return 0.5 * (fast["a"] - TARGET).square().sum()
+
+        return sgd_step(autograd_gradient, loss, fast, slow)
 
     start = {"a": torch.zeros_like(TARGET).requires_grad_()}
     path = list(descend([step] * 4, start, {"a": torch.tensor(0.25)}))
@@ -64,10 +69,10 @@ def test_descending_on_a_quadratic_contracts_by_its_factor_each_step():
         assert not fast["a"].requires_grad
 
 
+@pytest.mark.parametrize("gradient", [autograd_gradient, mapped_gradient])
+@pytest.mark.parametrize("kept_steps", [0, 1, 2, 9])
 @pytest.mark.parametrize("count", [1, 2, 6])
-def test_the_adjoint_is_autograd_through_the_whole_unroll(count, fast, slow):
-    steps = curved_steps(count)
-
+def test_the_adjoint_is_autograd_through_the_whole_unroll(count, kept_steps, gradient, fast, slow):
     def outcome(fast):
         return (fast["weight"].square().sum() * fast["bias"].cos()).sum()
 
@@ -75,20 +80,41 @@ def test_the_adjoint_is_autograd_through_the_whole_unroll(count, fast, slow):
         {name: v.clone().requires_grad_() for name, v in part.items()} for part in (fast, slow)
     ]
     unrolled = leaves[0]
-    for step in steps:
+    for step in curved_steps(count):
         unrolled = step(unrolled, leaves[1])
     outcome(unrolled).backward()
 
-    path = [fast, *descend(steps, fast, slow)]
-    torch.testing.assert_close(path[-1], unrolled, rtol=1e-12, atol=1e-12)
-    of_fast, of_slow = adjoint(steps, path, slow, torch.func.grad(outcome)(path[-1]))
+    final, pull_back = unroll(curved_steps(count, gradient), fast, slow, kept_steps=kept_steps)
+    torch.testing.assert_close(final, unrolled, rtol=1e-12, atol=1e-12)
+    of_fast, of_slow = pull_back(torch.func.grad(outcome)(final))
     for actual, leaf in zip((of_fast, of_slow), leaves, strict=True):
         expected = {name: value.grad for name, value in leaf.items()}
         torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("kept_steps", [0, 1, 2])
+def test_so_many_graphs_are_kept_and_the_steps_before_run_twice(kept_steps, fast, slow):
+    runs = []
+
+    def counted(k, step):
+        def run(fast, slow):
+            runs.append((k, torch.is_grad_enabled()))
+            return step(fast, slow)
+
+        return run
+
+    steps = [counted(k, step) for k, step in enumerate(curved_steps(4))]
+    final, pull_back = unroll(steps, fast, slow, kept_steps=kept_steps)
+    recomputed = range(4 - kept_steps)
+    assert runs == [(k, k not in recomputed) for k in range(4)]
+    pull_back(final)
+    assert runs[4:] == [(k, True) for k in reversed(recomputed)]
+
+
 def test_without_steps_the_adjoint_is_the_gradient_itself(fast, slow):
-    of_fast, of_slow = adjoint([], [fast], slow, fast)
+    final, pull_back = unroll([], fast, slow, kept_steps=1)
+    assert final is fast
+    of_fast, of_slow = pull_back(fast)
     assert of_fast is fast
     assert all(not value.any() for value in of_slow.values())
 
@@ -97,10 +123,8 @@ def test_nothing_needs_to_act_in_every_step(fast):
     def step(fast, _slow):
         return {name: value.sin() for name, value in fast.items()}
 
-    path = [fast, *descend([step, step], fast, {})]
-    of_fast, of_slow = adjoint(
-        [step, step], path, {}, {n: torch.ones_like(v) for n, v in fast.items()}
-    )
+    _, pull_back = unroll([step, step], fast, {}, kept_steps=0)
+    of_fast, of_slow = pull_back({name: torch.ones_like(value) for name, value in fast.items()})
     assert of_slow == {}
     for name, value in fast.items():
         torch.testing.assert_close(of_fast[name], value.sin().cos() * value.cos())

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metaformer_cli.models.attention import attention
+from metaformer_cli.models.attention import attention, plain_attention
 
 
 def random_inputs(N=3, H=2, L=5, K=4, *, requires_grad=False):
@@ -20,38 +20,62 @@ MASKS = {
     "right": torch.arange(5) < torch.tensor([1, 5, 3])[:, None],
     "scattered": torch.tensor([[1, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 1, 1, 0, 1]]).bool(),
 }
+MASKS = {name: mask[:, None, None] for name, mask in MASKS.items()}
+MASKS["causal"] = torch.ones(5, 5, dtype=torch.bool).tril()
 
 
+def plain(*inputs, **options):
+    with plain_attention():
+        return attention(*inputs, **options)
+
+
+@pytest.mark.parametrize("attend", [attention, plain])
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-def test_it_is_the_attention_of_pytorch(mask):
+def test_it_is_the_attention_of_pytorch(mask, attend):
     query, key, value = random_inputs()
-    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-    torch.testing.assert_close(attention(query, key, value, mask), expected, rtol=1e-12, atol=1e-12)
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    torch.testing.assert_close(attend(query, key, value, mask), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("attend", [attention, plain])
 @pytest.mark.parametrize("width", [1, 3, 64])
-def test_any_width_of_a_head_is_scaled_by_its_root(width):
+def test_any_width_of_a_head_is_scaled_by_its_root_or_as_asked(width, attend):
     query, key, value = random_inputs(K=width)
     mask = MASKS["right"]
-    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-    torch.testing.assert_close(attention(query, key, value, mask), expected, rtol=1e-12, atol=1e-12)
+    for scale in (None, 0.3):
+        expected = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        actual = attend(query, key, value, mask, scale=scale)
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_what_masked_places_hold_changes_no_bit():
+@pytest.mark.parametrize("attend", [attention, plain])
+def test_what_masked_places_hold_changes_no_bit(attend):
     query, key, value = random_inputs()
     mask = MASKS["scattered"]
-    hidden = ~mask[:, None, :, None]
-    attended = attention(query, key, value, mask)
-    other = attention(query, key.masked_fill(hidden, 1e6), value.masked_fill(hidden, -1e6), mask)
+    hidden = ~mask.transpose(-2, -1)
+    attended = attend(query, key, value, mask)
+    other = attend(query, key.masked_fill(hidden, 1e6), value.masked_fill(hidden, -1e6), mask)
     assert torch.equal(attended, other)
 
 
 def test_first_and_second_derivatives_agree_with_finite_differences():
     query, key, value = random_inputs(N=2, H=1, L=3, K=2, requires_grad=True)
-    mask = torch.tensor([[True, True, False], [True, True, True]])
+    mask = torch.tensor([[True, True, False], [True, True, True]])[:, None, None]
 
     def attend(query, key, value):
-        return attention(query, key, value, mask)
+        return plain(query, key, value, mask)
 
     assert torch.autograd.gradcheck(attend, (query, key, value))
     assert torch.autograd.gradgradcheck(attend, (query, key, value))
+
+
+def test_it_is_plain_inside_the_context_and_nowhere_else(monkeypatch):
+    def fused(*_inputs, **_options):
+        raise AssertionError
+
+    inputs = (*random_inputs(), MASKS["right"])
+    monkeypatch.setattr(F, "scaled_dot_product_attention", fused)
+    with plain_attention(), plain_attention():
+        attention(*inputs)
+    with pytest.raises(AssertionError):
+        attention(*inputs)

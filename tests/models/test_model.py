@@ -7,7 +7,7 @@ import torch
 
 from metaformer_cli.models.encoder import TextEncoder
 from metaformer_cli.models.heads import CopiedHead, PrototypeHead
-from metaformer_cli.models.model import FewShotModel
+from metaformer_cli.models.model import FewShotModel, restore
 from metaformer_cli.tasks.packing import pack
 
 VOCABULARY = 20
@@ -38,9 +38,10 @@ def test_parameters_are_what_it_computes_with_and_its_own_play_no_part(model, me
 
 def test_an_episode_adapts_the_encoder_and_a_classifier(model, meta):
     inputs, targets = pack(FIRST), torch.tensor([1, 0])
-    fast = model.start(meta, inputs, targets, 2)
-    encoder = {name for name in meta if name.startswith("encoder.")}
-    assert fast.keys() == encoder | {"classifier.weight", "classifier.bias"}
+    classifier = model.start(meta, inputs, targets, 2)
+    assert classifier.keys() == {"classifier.weight", "classifier.bias"}
+    assert model.adapted == {name for name in meta if name.startswith("encoder.")}
+    fast = meta | classifier
     features = model.features(fast, inputs)
     expected = features @ fast["classifier.weight"].T + fast["classifier.bias"]
     torch.testing.assert_close(model.logits(fast, inputs), expected)
@@ -62,8 +63,7 @@ def test_used_rows_are_those_of_all_batches_each_once(model):
 
 def test_a_restricted_model_computes_the_same_bits(model, meta):
     rows = model.used_rows(pack(FIRST), pack(SECOND))
-    small = model.restrict(meta, rows)
-    assert small[EMBEDDING].shape == (5, 4)
+    small = meta | {EMBEDDING: meta[EMBEDDING][rows[EMBEDDING]]}
     for batch in (FIRST, SECOND):
         inputs = pack(batch)
         renumbered = model.renumber(inputs, rows)
@@ -72,8 +72,9 @@ def test_a_restricted_model_computes_the_same_bits(model, meta):
 
 def test_restoring_changes_the_adapted_rows_and_no_others(model, meta):
     rows = model.used_rows(pack(FIRST))
-    adapted = {name: value + 1 for name, value in model.restrict(meta, rows).items()}
-    whole = model.restore(adapted, meta, rows)
+    small = meta | {EMBEDDING: meta[EMBEDDING][rows[EMBEDDING]]}
+    adapted = {name: value + 1 for name, value in small.items()}
+    whole = restore(adapted, meta, rows)
     used = [3, 7, 19]
     others = [row for row in range(VOCABULARY) if row not in used]
     assert torch.equal(whole[EMBEDDING][used], meta[EMBEDDING][used] + 1)

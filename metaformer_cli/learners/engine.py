@@ -1,0 +1,117 @@
+"""How inner loops are run: over how many episodes at once, compiled or not, in which precision.
+
+Whatever the engine, the numbers are the same, to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaformer_cli.episode import Episode
+from metaformer_cli.learners.inner_loop import Gradient, Loss, autograd_gradient
+from metaformer_cli.models.attention import plain_attention
+from metaformer_cli.models.model import Parameters
+
+# (fast, slow, batch) to whatever: what is run over episodes.
+Function = Callable[[Parameters, Parameters, Mapping[str, Tensor]], Any]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How inner loops are run.
+
+    Attributes:
+        chunk: episodes that run as one, by vmap: their tensors get a first axis. With 1 there is
+            no such axis.
+        compile: by torch.compile; each function once, for any number of tokens.
+        precision: of products: `fp32`, `tf32` (which the caller allows) or `bf16`. Parameters,
+            their updates, norms, softmax and losses stay in float32 in any case.
+        kept_steps: the graphs of so many last inner steps are kept, instead of run once more for
+            the adjoint.
+    """
+
+    chunk: int = 1
+    compile: bool = False
+    precision: str = "fp32"
+    kept_steps: int = 1
+
+    @property
+    def gradient(self) -> Gradient:
+        """What differentiates the inner loss."""
+        return mapped_gradient if self.compile or self.chunk > 1 else autograd_gradient
+
+    def chunks(self, episodes: Sequence[Episode]) -> Iterator[list[int]]:
+        """The places of episodes that can run as one: of the same ways, shots and queries."""
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for place, episode in enumerate(episodes):
+            size = episode.ways, len(episode.support.targets), len(episode.query.targets)
+            alike.setdefault(size, []).append(place)
+        for places in alike.values():
+            for first in range(0, len(places), self.chunk):
+                yield places[first : first + self.chunk]
+
+    def run(
+        self,
+        function: Function,
+        *,
+        plain: bool,
+        shared: Mapping[str, int],
+        varying: Mapping[str, int],
+    ) -> Function:
+        """A function of one episode, run as the engine says.
+
+        Args:
+            function: of what is adapted, of what acts without being adapted, and of the batch.
+            plain: attend by products that can be differentiated twice.
+            shared: names of parameters and how many axes they have: those that have no more are
+                shared by all episodes, and a product with such a one is one large product.
+            varying: names of tensors and the axis whose size differs from episode to episode.
+        """
+
+        def over_episodes(fast: Parameters, slow: Parameters, batch: Mapping[str, Tensor]) -> Any:
+            def axes(parameters: Parameters) -> dict[str, int | None]:
+                return {
+                    name: None if value.ndim == shared.get(name) else 0
+                    for name, value in parameters.items()
+                }
+
+            return torch.vmap(function, in_dims=(axes(fast), axes(slow), 0))(fast, slow, batch)
+
+        whole = over_episodes if self.chunk > 1 else function
+        if self.compile:
+            whole = torch.compile(  # type: ignore[call-overload] # its overloads lag behind
+                whole, fullgraph=True, isolate_recompiles=True
+            )
+
+        def run(fast: Parameters, slow: Parameters, batch: Mapping[str, Tensor]) -> Any:
+            with ExitStack() as stack:
+                if plain or self.chunk > 1:
+                    stack.enter_context(plain_attention())
+                if self.precision == "bf16":
+                    device = batch["targets"].device.type
+                    # no cache: it would keep casts of one inner step's weights for the next
+                    stack.enter_context(torch.autocast(device, torch.bfloat16, cache_enabled=False))
+                if self.compile:
+                    mark_sizes({**fast, **slow, **batch}, varying, int(self.chunk > 1))
+                return whole(fast, slow, batch)
+
+        return run
+
+
+def mapped_gradient(loss: Loss, fast: Parameters) -> Parameters:
+    """∇L(θ) by `torch.func`, which vmap and torch.compile understand."""
+    gradients: Parameters = torch.func.grad(loss)(fast)
+    return gradients
+
+
+def mark_sizes(tensors: Mapping[str, Tensor], varying: Mapping[str, int], first_axes: int) -> None:
+    """Tell the compiler which sizes differ from episode to episode, lest it compile for each."""
+    for name, axis in varying.items():
+        if name in tensors:
+            torch._dynamo.maybe_mark_dynamic(tensors[name], first_axes + axis)
