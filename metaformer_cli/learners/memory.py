@@ -1,0 +1,53 @@
+"""How much memory meta-training takes, estimated before it starts.
+
+The factors were fitted to the peak memory of whole processes, on encoders of width 128 to 512 with
+2 to 6 layers in float32 on a CPU; an estimate is good to about a quarter.
+"""
+
+from __future__ import annotations
+
+from metaformer_cli.episode import Episode
+from metaformer_cli.learners.maml import MAML
+from metaformer_cli.models.model import Parameters
+
+FLOAT = 4  # bytes: parameters and gradients are float32, and so is most of what graphs hold
+# Of what enters and leaves the matrices at each token, how often a graph holds it at its peak.
+FIRST_ORDER, SECOND_ORDER, KEPT_STEP = 4, 8, 5
+# θ and its gradients that are alive at a time, besides the θₖ that are kept.
+COPIES = 4
+
+
+def resident_bytes(meta: Parameters) -> int:
+    """What is held all the time.
+
+    The parameters, twice (the model has its own), AdamW's two moments, the sum of the meta-gradient
+    and its mean.
+    """
+    return 6 * FLOAT * sum(value.numel() for value in meta.values())
+
+
+def adapted_count(maml: MAML, meta: Parameters, episode: Episode) -> int:
+    """How many numbers an episode adapts: of embeddings, only the rows that it uses."""
+    rows = maml.model.used_rows(episode.support.inputs, episode.query.inputs)
+    used = {name: len(ids) * meta[name].shape[1] for name, ids in rows.items()}
+    features = maml.model.encoder.width + 1  # of the classifier, and its bias
+    return episode.ways * features + sum(
+        used.get(name, meta[name].numel()) for name in maml.model.adapted
+    )
+
+
+def episode_bytes(maml: MAML, meta: Parameters, episode: Episode) -> int:
+    """What an episode takes besides, at its peak."""
+    tokens = max(len(part.inputs["tokens"]) for part in (episode.support, episode.query))
+    ends = sum(  # of all matrices that every token passes
+        sum(value.shape)
+        for name, value in maml.model.encoder.named_parameters()
+        if value.ndim == 2 and name not in maml.model.encoder.lookups
+    )
+    if maml.first_order:
+        copies, graphs = COPIES, FIRST_ORDER
+    else:
+        kept = min(maml.engine.kept_steps, maml.inner_steps)
+        copies, graphs = COPIES + 1 + maml.inner_steps, SECOND_ORDER + KEPT_STEP * (kept - 1)
+    adapted = adapted_count(maml, meta, episode)
+    return FLOAT * (copies * adapted + graphs * tokens * ends)
