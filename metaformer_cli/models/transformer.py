@@ -157,7 +157,8 @@ class Block(nn.Module):
             qkv_T3HK = torch.cat([qk_T2HK, qkv_T3HK[:, 2:]], dim=1)
         padded = qkv_T3HK.reshape(T, 3 * D).index_select(0, inputs["slots"].flatten())
         q, k, v = padded.view(N, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        attended_NLD = attention(q, k, v, inputs["mask"]).transpose(1, 2).reshape(N * L, D)
+        mask_N11L = inputs["mask"][:, None, None, :]
+        attended_NLD = attention(q, k, v, mask_N11L).transpose(1, 2).reshape(N * L, D)
         output_TD: Tensor = self.attention_out(attended_NLD.index_select(0, inputs["places"]))
         return output_TD
 

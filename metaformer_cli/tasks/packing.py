@@ -16,8 +16,8 @@ def pack(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
 
     Returns:
         `tokens` [T], `positions` [T] within each sequence, `slots` [N, L] the index in T of each
-        place (0 where there is no token), `mask` [N, L] where there is one, and `places` [T] the
-        index in N·L of each token.
+        place (0 where there is no token), `mask` [N, L] where there is one, `places` [T] the
+        index in N·L of each token, and `sequences` [T] the sequence that it belongs to.
     """
     lengths_N = torch.tensor([len(sequence) for sequence in sequences])
     positions_L = torch.arange(int(lengths_N.max()))
@@ -29,4 +29,5 @@ def pack(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         "slots": (starts_N[:, None] + positions_L).masked_fill(~mask_NL, 0),
         "mask": mask_NL,
         "places": mask_NL.flatten().nonzero().squeeze(1),
+        "sequences": torch.arange(len(sequences)).repeat_interleave(lengths_N),
     }
