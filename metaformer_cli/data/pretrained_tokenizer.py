@@ -51,7 +51,7 @@ class PretrainedTokenizer:
 
         Raises:
             ValueError: `transformers` is not installed or cannot load this, or the tokenizer is
-                not one of the `tokenizers` library, or has ids that the model has not.
+                missing, not one of the `tokenizers` library, or has ids that the model has not.
         """
         try:
             import transformers
@@ -74,6 +74,10 @@ class PretrainedTokenizer:
             raise ValueError(
                 f"model.path={path}: its tokenizer is in Python, and metaformer needs a "
                 "tokenizer.json; expected another model"
+            )
+        if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens}:  # made up from nothing
+            raise ValueError(
+                f"model.path={path}: the tokenizer's files are missing; expected tokenizer.json"
             )
         with TemporaryDirectory() as folder:
             config.save_pretrained(folder)
