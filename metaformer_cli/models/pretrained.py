@@ -76,7 +76,7 @@ class PretrainedEncoder(nn.Module):
         self.layers_path, self.norm_path = ARCHITECTURES[architecture]
         self.layers, self.trunk_layers = len(self.model.get_submodule(self.layers_path)), 0
         self.width = int(self.model.config.hidden_size)
-        self.causal = architecture == "gpt2"
+        self.causal = architecture == "gpt2" or getattr(self.model.config, "is_decoder", False)
         # RoBERTa counts positions from here (Liu et al. 2019's code, fairseq, pads by one of them).
         self.first_position = self.model.config.pad_token_id + 1 if architecture == "roberta" else 0
         embedding = self.model.get_input_embeddings()

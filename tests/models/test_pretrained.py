@@ -70,6 +70,19 @@ def test_eager_attention_agrees_too(read, pretrained_folder, architecture):
     torch.testing.assert_close(encoder(pack(batch))[0], expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+def test_a_decoder_sees_no_later_token(read, pretrained_folder, tmp_path, architecture):
+    _, batch = read(architecture)
+    shutil.copytree(pretrained_folder(architecture), tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "is_decoder": True}))
+    features = load(tmp_path, max_tokens=30).double()(pack(batch))
+    expected = reference(tmp_path, batch[0]).mean(dim=0)
+    torch.testing.assert_close(features[0], expected, rtol=1e-10, atol=1e-10)
+    both_ways = reference(pretrained_folder(architecture), batch[0]).mean(dim=0)
+    assert (expected - both_ways).abs().max() > 0.01
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_rows_of_a_cut_down_embedding_give_the_same(read, architecture):
     encoder, batch = read(architecture)
@@ -216,6 +229,19 @@ def test_pickled_weights_are_refused(pretrained_folder, tmp_path):
     with pytest.raises(ValueError, match=r"expected .* model\.safetensors") as error:
         load(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_code_that_comes_with_a_model_is_never_run(pretrained_folder, tmp_path):
+    shutil.copytree(pretrained_folder("bert"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')")
+    code = {"AutoConfig": "theirs.A", "AutoModel": "theirs.B", "AutoTokenizer": ["theirs.C", None]}
+    for name in ("config.json", "tokenizer_config.json"):
+        values = json.loads((tmp_path / name).read_text())
+        (tmp_path / name).write_text(json.dumps({**values, "auto_map": code}))
+    tokenizer = PretrainedTokenizer.load(str(tmp_path))
+    assert tokenizer.encode(["play"], 8)
+    assert load(tmp_path)(pack([[1, 2]])).isfinite().all()
+    assert not (tmp_path / "was_run").exists()
 
 
 def test_another_architecture_is_named(pretrained_folder, tmp_path):
