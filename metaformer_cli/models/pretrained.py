@@ -67,8 +67,8 @@ class PretrainedEncoder(nn.Module):
         architecture = values.get("model_type")
         if architecture not in ARCHITECTURES:
             raise ValueError(
-                f"model.path={weights}: metaformer does not know the architecture {architecture}; "
-                f"expected one of {', '.join(ARCHITECTURES)}"
+                f"model.path={weights or '…'}: metaformer does not know the architecture "
+                f"{architecture}; expected one of {', '.join(ARCHITECTURES)}"
             )
         self.model = _load(values, weights)
         self.model.eval()
