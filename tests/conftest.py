@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,6 +18,8 @@ settings.register_profile("metaformer", deadline=None)
 settings.load_profile("metaformer")
 
 Metaformer = Callable[..., "subprocess.CompletedProcess[str]"]
+
+PRETRAINING_TEXTS = ("book a flight to Rome", "what's the weather?", "wake me at 7 o'clock, please")
 
 # The smallest run that has every part.
 TINY = [
@@ -68,3 +72,107 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, metaformer: Metaformer) -
     done = metaformer("train", *TINY, f"run_dir={folder}", cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def pretrained_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`pretrained_folder(ARCHITECTURE)`: a small random model and its tokenizer, as saved."""
+    folders: dict[str, Path] = {}
+
+    def folder(architecture: str) -> Path:
+        if architecture not in folders:
+            folders[architecture] = tmp_path_factory.mktemp("pretrained") / architecture
+            save_pretrained(architecture, folders[architecture])
+        return folders[architecture]
+
+    return folder
+
+
+def save_pretrained(architecture: str, folder: Path) -> None:
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    tokenizer = make_tokenizer(architecture)
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 40}
+    torch.manual_seed(0)
+    model = make_model(architecture, sizes, int(tokenizer.pad_token_id or 0))
+    for name, value in model.named_parameters():
+        # biases start at zero, and a test could not tell whether they are used
+        torch.nn.init.normal_(value, mean=float("orm" in name and "weight" in name), std=0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def make_model(architecture: str, sizes: dict[str, int], padding: int) -> Any:
+    import transformers
+
+    usual = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "pad_token_id": padding,
+        **sizes,
+    }
+    if architecture == "bert":
+        return transformers.BertModel(transformers.BertConfig(**usual))
+    if architecture == "roberta":
+        usual["max_position_embeddings"] += padding + 1
+        return transformers.RobertaModel(transformers.RobertaConfig(**usual))
+    if architecture == "distilbert":
+        return transformers.DistilBertModel(
+            transformers.DistilBertConfig(
+                dim=16, n_layers=3, n_heads=2, hidden_dim=24, pad_token_id=padding, **sizes
+            )
+        )
+    if architecture == "modernbert":
+        local = {"local_attention": 4, "global_attn_every_n_layers": 2}
+        special = dict.fromkeys(
+            ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), padding
+        )
+        return transformers.ModernBertModel(
+            transformers.ModernBertConfig(**usual, **local, **special)
+        )
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "scale_attn_by_inverse_layer_idx": True}
+    del usual["intermediate_size"], usual["pad_token_id"]
+    return transformers.GPT2Model(transformers.GPT2Config(**usual, **ends))
+
+
+def make_tokenizer(architecture: str) -> Any:
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+    if architecture in ("bert", "distilbert"):
+        letters = sorted(set("".join(PRETRAINING_TEXTS).lower()) - {" "})
+        pieces = [*letters, *(f"##{letter}" for letter in letters), "fl", "##ight", "weather"]
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        return transformers.BertTokenizer(vocab={p: i for i, p in enumerate(special + pieces)})
+    special = {
+        "roberta": ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        "modernbert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        "gpt2": ["<|endoftext|>"],
+    }[architecture]
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    trained.train_from_iterator(PRETRAINING_TEXTS, trainer)
+    model = json.loads(trained.to_str())["model"]
+    vocab, merges = model["vocab"], [tuple(merge) for merge in model["merges"]]
+    if architecture == "roberta":
+        return transformers.RobertaTokenizer(vocab=vocab, merges=merges)
+    if architecture == "gpt2":
+        return transformers.GPT2Tokenizer(vocab=vocab, merges=merges)
+    trained.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=trained, **dict(zip(names, special, strict=True))
+    )

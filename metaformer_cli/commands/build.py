@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
 from metaformer_cli.data.tokenizer import TextTokenizer
 from metaformer_cli.episode import derive_seed
 from metaformer_cli.learners.engine import Engine
@@ -19,7 +21,9 @@ from metaformer_cli.learners.tfidf import TfIdf
 from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
 from metaformer_cli.models.heads import CopiedHead, CosineHead, Head, LinearHead, PrototypeHead
 from metaformer_cli.models.lexical import ngram_vectors, token_weights
-from metaformer_cli.models.model import FewShotModel, Parameters
+from metaformer_cli.models.lora import add_lora
+from metaformer_cli.models.model import FewShotModel, Parameters, strip
+from metaformer_cli.models.pretrained import PretrainedEncoder
 from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.tasks.fewshot_text import EpisodeSampler, TextReader
@@ -28,9 +32,27 @@ from metaformer_cli.training.optimiser import AdamW
 
 ENGINES = {"functional": add_adjoint_gradient, "learn2learn": add_learn2learn_gradient}
 GRADIENT_LEARNERS = ("maml", "fomaml")
+Tokenizer = TextTokenizer | PretrainedTokenizer
 
 
-def build_learner(config: Any, tokenizer: TextTokenizer | None, device: str = "cpu") -> Learner:
+def build_tokenizer(config: Any, texts: Iterable[str]) -> Tokenizer:
+    """A pretrained model's own tokenizer, or one trained on these texts of the training classes."""
+    if config.model.name == "pretrained":
+        return PretrainedTokenizer.load(config.model.path)
+    return TextTokenizer.train(list(texts), config.task.vocab_size)
+
+
+def restore_tokenizer(config: Any, text: str) -> Tokenizer:
+    """The tokenizer that a checkpoint holds.
+
+    Raises:
+        ValueError: the text is no such tokenizer.
+    """
+    kind = PretrainedTokenizer if config.model.name == "pretrained" else TextTokenizer
+    return kind.from_json(text)
+
+
+def build_learner(config: Any, tokenizer: Tokenizer | None, device: str = "cpu") -> Learner:
     """The learner that `config.learner` names, around the model that `config.model` names.
 
     Args:
@@ -65,35 +87,56 @@ def build_engine(config: Any) -> Engine:
     )
 
 
-def build_model(config: Any, tokenizer: TextTokenizer) -> FewShotModel:
+def build_model(config: Any, tokenizer: Tokenizer) -> FewShotModel:
     """The model that `config.model` names, its parameters drawn from the run's seed."""
-    options = asdict(config.model)
-    head, lexical_width = options.pop("head"), options.pop("lexical_width")
-    del options["name"]
+    adapt = config.learner.adapt
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from its global generator
         torch.manual_seed(derive_seed(config.seed, "model"))
-        backbone = TransformerEncoder(
-            vocab_size=tokenizer.vocab_size, max_tokens=config.task.max_tokens, **options
-        )
-        if lexical_width:
-            counts = tokenizer.document_frequency, tokenizer.texts
-            vectors_VW = ngram_vectors(tokenizer.tokens, *counts, lexical_width)
-            encoder: TextEncoder = LexicalTextEncoder(backbone, vectors_VW, token_weights(*counts))
+        if isinstance(tokenizer, PretrainedTokenizer):
+            # LoRA's frozen weights are in no checkpoint
+            weights = config.model.path if adapt == "lora" else tokenizer.weights
+            encoder: Any = PretrainedEncoder(
+                tokenizer.files["config.json"],
+                weights=weights,
+                pooling=config.model.pooling,
+                max_tokens=config.task.max_tokens,
+            )
         else:
-            encoder = TextEncoder(backbone)
+            encoder = build_encoder(config, tokenizer)
         heads: dict[str, Callable[[], Head]] = {
             "cosine": CosineHead,
             "prototype": lambda: PrototypeHead(width=encoder.width),
             "copied": lambda: CopiedHead(width=encoder.width),
             "linear": lambda: LinearHead(width=encoder.width, ways=config.task.ways),
         }
-        return FewShotModel(encoder, heads[head](), adapt=config.learner.adapt)
+        if adapt == "lora":
+            for value in encoder.parameters():
+                value.requires_grad_(False)
+            # twice the rank, as is usual: an update of a fixed size whatever the rank
+            rank = config.learner.lora_rank
+            add_lora(encoder, rank=rank, alpha=2 * rank)
+        return FewShotModel(encoder, heads[config.model.head](), adapt=adapt)
+
+
+def build_encoder(config: Any, tokenizer: TextTokenizer) -> TextEncoder:
+    """The encoder of `model=transformer`, untrained."""
+    options = asdict(config.model)
+    lexical_width = options.pop("lexical_width")
+    del options["name"], options["head"]
+    backbone = TransformerEncoder(
+        vocab_size=tokenizer.vocab_size, max_tokens=config.task.max_tokens, **options
+    )
+    if not lexical_width:
+        return TextEncoder(backbone)
+    counts = tokenizer.document_frequency, tokenizer.texts
+    vectors_VW = ngram_vectors(tokenizer.tokens, *counts, lexical_width)
+    return LexicalTextEncoder(backbone, vectors_VW, token_weights(*counts))
 
 
 def build_samplers(
     config: Any,
     texts: Mapping[str, Mapping[str, Sequence[str]]],
-    tokenizer: TextTokenizer | None,
+    tokenizer: Tokenizer | None,
 ) -> dict[str, EpisodeSampler]:
     """A sampler for each split in `texts`.
 
@@ -131,16 +174,37 @@ def build_optimiser(config: Any, meta: Parameters) -> AdamW:
     )
 
 
-def load_trained(config: Any, file: Path, device: str) -> tuple[Learner, Parameters, TextTokenizer]:
+def load_trained(config: Any, file: Path, device: str) -> tuple[Learner, Parameters, Tokenizer]:
     """A checkpoint's learner, meta-parameters on `device`, and tokenizer.
 
     Raises:
         ValueError: the checkpoint is damaged, or does not fit the configuration.
     """
     checkpoint = load(file)
-    tokenizer = TextTokenizer.from_json(checkpoint.tokenizer)
+    tokenizer = restore_tokenizer(config, checkpoint.tokenizer)
     learner = build_learner(config, tokenizer, device)
     return learner, fit(checkpoint.meta, learner.initial_parameters(), file), tokenizer
+
+
+def save_encoder(learner: Any, tokenizer: Any, file: Path, folder: Path) -> None:
+    """Write a checkpoint's pretrained encoder and its tokenizer in Hugging Face's layout.
+
+    Args:
+        learner: around the model that the checkpoint is of.
+        tokenizer: the model's.
+        file: the checkpoint.
+        folder: where to; what is there is replaced once the new one is whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    meta = fit(load(file).meta, learner.initial_parameters(), file)
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    learner.model.encoder.save(aside, strip(meta, "encoder."))
+    tokenizer.save(aside)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
 
 
 def resolve_device(name: str) -> str:

@@ -6,10 +6,11 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaformer_cli.config.saved import to_yaml
+from metaformer_cli.config.saved import checkpoint_file, to_yaml
 from metaformer_cli.data.load import load_dataset
 
 if TYPE_CHECKING:
@@ -66,9 +67,11 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
         build_learner,
         build_optimiser,
         build_samplers,
+        build_tokenizer,
         resolve_device,
+        restore_tokenizer,
+        save_encoder,
     )
-    from metaformer_cli.data.tokenizer import TextTokenizer
     from metaformer_cli.tasks.classification import CLASSIFICATION
     from metaformer_cli.training import outer_loop
     from metaformer_cli.training.checkpoint import Progress, fit
@@ -76,13 +79,12 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
     from metaformer_cli.training.metrics import Metrics
     from metaformer_cli.training.run import Run
 
-    task, options, device = config.task, config.train, resolve_device(config.device)
+    options, device = config.train, resolve_device(config.device)
     resumed = load_resumed(config)
     if resumed:
-        tokenizer = TextTokenizer.from_json(resumed.tokenizer)
+        tokenizer = restore_tokenizer(config, resumed.tokenizer)
     else:
-        training_texts = [text for rows in texts["train"].values() for text in rows]
-        tokenizer = TextTokenizer.train(training_texts, task.vocab_size)
+        tokenizer = build_tokenizer(config, chain.from_iterable(texts["train"].values()))
     run = Run(folder, asdict(config), tokenizer.to_json())
     learner = build_learner(config, tokenizer, device)
     meta = learner.initial_parameters()
@@ -109,7 +111,7 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
     with Metrics(
         folder, step=progress.step, steps=schedule.steps, meta_batch=schedule.meta_batch
     ) as metrics:
-        return outer_loop.meta_train(
+        progress = outer_loop.meta_train(
             learner,
             meta,
             optimiser,
@@ -122,6 +124,10 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
             ),
             schedule=schedule,
         )
+    if config.model.name == "pretrained":
+        save_encoder(learner, tokenizer, checkpoint_file(str(folder)), folder / "pretrained")
+        print(f"encoder  {folder / 'pretrained'}: for from_pretrained of transformers")
+    return progress
 
 
 def load_resumed(config: TrainCommand) -> Checkpoint | None:

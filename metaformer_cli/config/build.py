@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from metaformer_cli.config.checks import did_you_mean, one_of
+from metaformer_cli.config.checks import did_you_mean, listed, one_of
 from metaformer_cli.config.options import flatten, options
 from metaformer_cli.config.schema import GROUPS, PredictCommand
 
@@ -95,6 +95,12 @@ def _value(value: Any, hint: Any, key: str, command: type[Any]) -> Any:
         name = values.get("name")
         if name is None:
             raise ValueError(needed([f"{key}.name"]))
+        if key == "model" and name not in GROUPS[key]:
+            raise ValueError(
+                f"model.name={name}: expected {listed(list(GROUPS[key]))}"
+                f"{did_you_mean(name, list(GROUPS[key]))}; for a pretrained encoder give "
+                f"model=pretrained model.path={name}"
+            )
         one_of(key, name, list(GROUPS[key]))
         return _build(values, GROUPS[key][name], command, f"{key}.")
     if is_dataclass(hint):

@@ -33,7 +33,7 @@ from metaformer_cli.config.schema import COMMANDS, GROUPS
 _CONFIGS = "metaformer_cli.configs"
 # Where a shell may have left `~/`: it expands that at the start of a word, and ours start NAME=.
 _PATHS = ("run_dir", "resume", "ckpt", "support", "query", "out")
-_DATA_PATHS = ("path", "splits", "cache_dir")
+_GROUP_PATHS = {"data": ("path", "splits", "cache_dir"), "model": ("path",)}
 
 
 class _Stopped(BaseException):
@@ -256,11 +256,13 @@ def _composed(command: str, node: DictConfig, words: Sequence[str]) -> Composed:
     tree = OmegaConf.to_container(node, resolve=True)
     assert isinstance(tree, dict)
     values: dict[str, Any] = {str(key): value for key, value in tree.items()}
-    data = values.get("data")  # missing where a checkpoint brings it
-    for group, names in (values, _PATHS), (data if isinstance(data, dict) else {}, _DATA_PATHS):
+    # a group is missing where a checkpoint brings it
+    groups = {group: values[group] for group in _GROUP_PATHS if isinstance(values.get(group), dict)}
+    paths = [(values, _PATHS), *((groups[group], _GROUP_PATHS[group]) for group in groups)]
+    for options, names in paths:
         for name in names:
-            if isinstance(group.get(name), str):
-                group[name] = _with_home(group[name])
+            if isinstance(options.get(name), str):
+                options[name] = _with_home(options[name])
     given = {override.key_or_group: override.value() for override in _overrides(words)}
     return Composed(command, values, given)
 

@@ -18,6 +18,7 @@ MISSING: Final[Any] = "???"  # as OmegaConf has it, whose import help can do wit
 PROBLEMS: Final = ("refuse", "drop")
 POSITIONS: Final = ("sinusoidal", "learned", "rotary")
 NORMS: Final = ("pre", "post")
+POOLINGS: Final = ("mean", "first", "last")
 HEADS: Final = ("cosine", "prototype", "copied", "linear")
 ENGINES: Final = ("functional", "learn2learn")
 PRECISIONS: Final = ("fp32", "tf32", "bf16")
@@ -146,6 +147,21 @@ class Transformer:
         fraction("model.dropout", self.dropout)
         one_of("model.positions", self.positions, POSITIONS)
         one_of("model.norm", self.norm, NORMS)
+        one_of("model.head", self.head, HEADS)
+
+
+@dataclass
+class Pretrained:
+    """A BERT, DistilBERT, RoBERTa, ModernBERT or GPT-2 of Hugging Face `transformers`."""
+
+    name: str = "pretrained"
+    path: str = MISSING  # a hub name, or a folder
+    pooling: str = "mean"  # mean | first | last: a text's vector, from its tokens'
+    head: str = "cosine"  # cosine | prototype | copied | linear: where the classifier starts
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        one_of("model.pooling", self.pooling, POOLINGS)
         one_of("model.head", self.head, HEADS)
 
 
@@ -367,6 +383,6 @@ GROUPS: Final[Mapping[str, Mapping[str, type[Any]]]] = {
         "banking77": Preset,
         "hwu64": Preset,
     },
-    "model": {"transformer": Transformer},
+    "model": {"transformer": Transformer, "pretrained": Pretrained},
     "learner": {"maml": GradientLearner, "fomaml": GradientLearner, "tfidf": TfIdf},
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
 from metaformer_cli.data.tokenizer import TextTokenizer
 from metaformer_cli.episode import Episode, Examples, derive_seed
 from metaformer_cli.tasks.draw import draw
@@ -23,7 +24,9 @@ class TextReader:
         max_tokens: a text is cut after so many.
     """
 
-    def __init__(self, tokenizer: TextTokenizer | None, max_tokens: int) -> None:
+    def __init__(
+        self, tokenizer: TextTokenizer | PretrainedTokenizer | None, max_tokens: int
+    ) -> None:
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
         self._tokens: dict[str, list[int]] = {}  # each text is tokenised once a run
 

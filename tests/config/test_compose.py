@@ -58,6 +58,13 @@ def test_what_was_typed_is_known_by_its_key(compose):
     assert composed.tree["run_dir"] == str(Path.home() / "x")
 
 
+def test_the_home_folder_is_found_in_the_paths_of_groups(compose):
+    words = ("data=csv", "data.path=~/texts.csv", "model=pretrained", "model.path=~/bert")
+    (composed,) = compose("train", *words)
+    assert composed.tree["data"]["path"] == str(Path.home() / "texts.csv")
+    assert composed.tree["model"]["path"] == str(Path.home() / "bert")
+
+
 def test_each_job_of_a_sweep_has_a_folder_of_its_own(compose):
     jobs = compose("train", "-m", "learner=maml,fomaml", "train.lr=0.1,0.2")
     folders = [str(job.folder) for job in jobs]

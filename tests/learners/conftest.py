@@ -12,6 +12,7 @@ from metaformer_cli.episode import Episode, Examples
 from metaformer_cli.learners.maml import MAML
 from metaformer_cli.models.encoder import TextEncoder
 from metaformer_cli.models.heads import CopiedHead, LinearHead, PrototypeHead
+from metaformer_cli.models.lora import add_lora
 from metaformer_cli.models.model import FewShotModel, Parameters
 from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.classification import CLASSIFICATION
@@ -60,6 +61,9 @@ def make_maml(head: str = "prototype", **options) -> tuple[MAML, Parameters]:
         "linear": LinearHead(width=width, ways=MOST_WAYS),
     }
     encoder, adapt = TextEncoder(backbone), options.pop("adapt", "all")
+    if adapt == "lora":
+        encoder.requires_grad_(False)
+        add_lora(encoder, rank=2, alpha=4)
     model = FewShotModel(encoder, heads[head], adapt=adapt).double()
     defaults = {"inner_lr": 0.3, "inner_steps": 2, "learn_rates": True, "first_order": False}
     maml = MAML(model, objective=CLASSIFICATION, **defaults | options)

@@ -15,7 +15,7 @@ ADAPTED = {
     "last_1": {"blocks.1", "final_norm"},
     "last_2": {"blocks.0", "blocks.1", "final_norm"},
 }
-CHOICES = [*ADAPTED, "bias_norm"]
+CHOICES = [*ADAPTED, "bias_norm", "lora"]
 
 
 @pytest.mark.parametrize("adapt", ADAPTED)
@@ -36,6 +36,14 @@ def test_bias_norm_adapts_biases_and_norms_and_no_matrix(make_maml):
         if name.startswith("encoder."):
             expected = name.endswith("bias") or "norm" in name
             assert (name in maml.model.adapted) == expected, name
+
+
+def test_lora_adapts_its_own_matrices_and_everything_else_of_the_encoder_is_frozen(make_maml):
+    maml, meta = make_maml(adapt="lora")
+    encoder = {name for name in meta if name.startswith("encoder.")}
+    assert encoder == maml.model.adapted
+    assert {name.rpartition(".")[2] for name in encoder} == {"lora_A", "lora_B"}
+    assert len(encoder) == 2 * 4  # of each of the block's four linear maps
 
 
 def loss_by_hand(maml, meta, episode):

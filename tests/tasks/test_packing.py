@@ -31,6 +31,12 @@ def test_tokens_and_positions_are_laid_out_without_padding(batch):
 
 
 @given(batch=batches)
+def test_each_token_knows_its_sequence(batch):
+    expected = [number for number, ids in enumerate(batch) for _ in ids]
+    assert pack(batch)["sequences"].tolist() == expected
+
+
+@given(batch=batches)
 def test_places_undo_slots(batch):
     packed = pack(batch)
     taken = packed["slots"].flatten()[packed["places"]]
