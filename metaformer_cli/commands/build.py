@@ -23,6 +23,7 @@ from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.tasks.fewshot_text import EpisodeSampler, TextReader
 from metaformer_cli.training.checkpoint import fit, load
+from metaformer_cli.training.launch import ALONE, Place
 from metaformer_cli.training.optimiser import AdamW
 
 ENGINES = {"functional": adjoint_gradient, "learn2learn": learn2learn_gradient}
@@ -129,14 +130,22 @@ def load_trained(config: Any, file: Path, device: str) -> tuple[Learner, Paramet
     return learner, fit(checkpoint.meta, learner.initial_parameters(), file), tokenizer
 
 
-def resolve_device(name: str) -> str:
-    """The device to compute on; `auto` is a GPU where there is one.
+def resolve_device(name: str, place: Place = ALONE) -> str:
+    """The device to compute on; `auto` is a GPU where there is one, and one for each process.
 
     Raises:
-        ValueError: the device is not there.
+        ValueError: the device is not there, or cannot be shared.
     """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if place.size > 1 and name.startswith("cuda"):
+        found = torch.cuda.device_count()
+        if name != "cuda" or place.local_rank >= found:
+            raise ValueError(
+                f"device={name} and {place.size} processes: expected device=cuda and a GPU for "
+                f"each, and {found} are here; use device=cpu, or fewer processes"
+            )
+        name = f"cuda:{place.local_rank}"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

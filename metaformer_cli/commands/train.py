@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaformer_cli.config.saved import to_yaml
 from metaformer_cli.data.load import load_dataset
+from metaformer_cli.training.launch import ALONE, Place, launch, torchrun_place
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import TrainCommand
-    from metaformer_cli.training.checkpoint import Checkpoint, Progress
+    from metaformer_cli.training.checkpoint import Checkpoint
+    from metaformer_cli.training.processes import Processes
 
 Texts = Mapping[str, Mapping[str, tuple[str, ...]]]  # split to label to texts
 
 
 def train(config: TrainCommand) -> float:
-    """Meta-train as configured.
+    """Meta-train as configured; where torchrun started this process, as one of its ranks.
 
     Returns:
         The best validation accuracy.
@@ -29,7 +31,26 @@ def train(config: TrainCommand) -> float:
         ValueError: the data, the run folder or a checkpoint cannot be used.
         OSError: the disk is full; what was saved before is whole.
         FloatingPointError: training met a number that is not finite.
+        DeadRankError: one of several processes is gone; what it and the others had done is saved.
         SystemExit: 130 or 143, after SIGINT or SIGTERM and a saved checkpoint.
+    """
+    place = torchrun_place(config.train.processes)
+    if place is None:
+        return prepare_and_train(config)
+    with own_rank(place, config.device) as processes, place.only_first_prints():
+        run_dir = processes.exchange(config.run_dir)[0]  # another clock gave each its own default
+        return prepare_and_train(replace(config, run_dir=run_dir), processes)
+
+
+def prepare_and_train(config: TrainCommand, processes: Processes | None = None) -> float:
+    """Check the data and the run's folder, train, and say what came of it.
+
+    Args:
+        config: the whole configuration.
+        processes: the group that this process is a rank of; None: it may start one.
+
+    Returns:
+        The best validation accuracy.
     """
     task = config.task
     values = asdict(config.data)
@@ -40,50 +61,78 @@ def train(config: TrainCommand) -> float:
     print(f"run      {folder}")
     print(f"data     {dataset.name}: {describe_splits(texts)}", flush=True)
     try:
-        progress = meta_train(config, texts, folder)
+        if processes is not None:
+            best_accuracy, best_step = meta_train(config, texts, folder, processes)
+        elif config.train.processes > 1:
+            size = config.train.processes
+            best_accuracy, best_step = launch(meta_train_as, size, config, texts, folder)
+        else:
+            best_accuracy, best_step = meta_train_as(ALONE, config, texts, folder)
     except OSError as error:
         error.add_note(
             f"training stopped, and what {folder} holds is whole: put this right, then go on with "
             f"run_dir={shlex.quote(str(folder))} resume=true:"
         )
         raise
-    if progress.best_step:
-        print(f"best     {progress.best_accuracy:.1%} on validation, at step {progress.best_step}")
+    if best_step:
+        print(f"best     {best_accuracy:.1%} on validation, at step {best_step}")
     print(f"next     metaformer eval ckpt={shlex.quote(str(folder))}")
-    return progress.best_accuracy
+    return best_accuracy
 
 
-def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
+def own_rank(place: Place, device: str) -> Processes:
+    """This process's view of its group, still to be entered, with the device that it gets.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    # torch takes seconds to import; all that can be checked without it has been.
+    from metaformer_cli.commands.build import resolve_device
+    from metaformer_cli.training.processes import Processes
+
+    return Processes(place, resolve_device(device, place))
+
+
+def meta_train_as(
+    place: Place, config: TrainCommand, texts: Texts, folder: Path
+) -> tuple[float, int]:
+    """`meta_train`, in this place of a group."""
+    with own_rank(place, config.device) as processes:
+        return meta_train(config, texts, folder, processes)
+
+
+def meta_train(
+    config: TrainCommand, texts: Texts, folder: Path, processes: Processes
+) -> tuple[float, int]:
     """Build what the configuration names, restore a checkpoint if there is one, and train.
 
     Args:
         config: the whole configuration.
         texts: of the train and the valid split, by label.
         folder: where the run is kept.
+        processes: which share the work.
+
+    Returns:
+        The best validation accuracy, and its step.
     """
-    # torch takes seconds to import; all that can be checked without it has been.
-    from metaformer_cli.commands.build import (
-        build_learner,
-        build_optimiser,
-        build_samplers,
-        resolve_device,
-    )
+    from metaformer_cli.commands.build import build_learner, build_optimiser, build_samplers
     from metaformer_cli.data.tokenizer import TextTokenizer
     from metaformer_cli.tasks.classification import CLASSIFICATION
     from metaformer_cli.training import outer_loop
     from metaformer_cli.training.checkpoint import Progress, fit
     from metaformer_cli.training.evaluation import evaluate
-    from metaformer_cli.training.metrics import Metrics
+    from metaformer_cli.training.metrics import Metrics, NoMetrics
     from metaformer_cli.training.run import Run
 
-    task, options, device = config.task, config.train, resolve_device(config.device)
+    task, options, device = config.task, config.train, processes.device
     resumed = load_resumed(config)
     if resumed:
         tokenizer = TextTokenizer.from_json(resumed.tokenizer)
     else:
         training_texts = [text for rows in texts["train"].values() for text in rows]
         tokenizer = TextTokenizer.train(training_texts, task.vocab_size)
-    run = Run(folder, asdict(config), tokenizer.to_json())
+    first = processes.rank == 0
+    run = Run(folder, asdict(config), tokenizer.to_json(), writes=first)
     learner = build_learner(config, tokenizer, device)
     meta = learner.initial_parameters()
     progress = Progress()
@@ -95,7 +144,8 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
         state = fit(resumed.optimiser, optimiser.state_tensors(), Path(config.resume))
         optimiser.restore(state)
     samplers = build_samplers(config, texts, tokenizer)
-    valid_episodes = [samplers["valid"].episode(i) for i in range(options.valid_episodes)]
+    mine = processes.share(options.valid_episodes)
+    valid_episodes = [samplers["valid"].episode(i) for i in mine]
     schedule = outer_loop.Schedule(
         steps=options.steps,
         meta_batch=options.meta_batch,
@@ -105,11 +155,15 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
     )
 
     print(f"model    {sum(value.numel() for value in meta.values()):,} parameters on {device}")
+    starts = processes.exchange(progress.step)  # each has read what the first will now replace
+    assert len(set(starts)) == 1, f"the ranks start from steps {starts}"
     run.begin(to_yaml(config))
-    with Metrics(
-        folder, step=progress.step, steps=schedule.steps, meta_batch=schedule.meta_batch
+    with (
+        Metrics(folder, step=progress.step, steps=schedule.steps, meta_batch=schedule.meta_batch)
+        if first
+        else NoMetrics()
     ) as metrics:
-        return outer_loop.meta_train(
+        progress = outer_loop.meta_train(
             learner,
             meta,
             optimiser,
@@ -118,10 +172,18 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
             metrics=metrics,
             draw=lambda index: samplers["train"].episode(index).to(device),
             validate=lambda meta: evaluate(
-                learner, meta, valid_episodes, CLASSIFICATION, device=device, title="validate"
+                learner,
+                meta,
+                valid_episodes,
+                CLASSIFICATION,
+                device=device,
+                title="validate",
+                processes=processes,
             ),
             schedule=schedule,
+            processes=processes,
         )
+    return progress.best_accuracy, progress.best_step
 
 
 def load_resumed(config: TrainCommand) -> Checkpoint | None:

@@ -34,6 +34,7 @@ CHANGEABLE = (
     "train.eval_every",
     "train.log_every",
     "train.patience",
+    "train.processes",
 )
 
 
