@@ -37,7 +37,8 @@ def train(config: TrainCommand) -> float:
     place = torchrun_place(config.train.processes)
     if place is None:
         return prepare_and_train(config)
-    with own_rank(place, config.device) as processes, place.only_first_prints():
+    with place.only_first_prints():
+        processes = join(place, config.device)
         run_dir = processes.exchange(config.run_dir)[0]  # another clock gave each its own default
         return prepare_and_train(replace(config, run_dir=run_dir), processes)
 
@@ -80,8 +81,8 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
     return best_accuracy
 
 
-def own_rank(place: Place, device: str) -> Processes:
-    """This process's view of its group, still to be entered, with the device that it gets.
+def join(place: Place, device: str) -> Processes:
+    """Meet the other processes, if any, each with a device of its own.
 
     Raises:
         ValueError: there is no such device.
@@ -97,8 +98,7 @@ def meta_train_as(
     place: Place, config: TrainCommand, texts: Texts, folder: Path
 ) -> tuple[float, int]:
     """`meta_train`, in this place of a group."""
-    with own_rank(place, config.device) as processes:
-        return meta_train(config, texts, folder, processes)
+    return meta_train(config, texts, folder, join(place, config.device))
 
 
 def meta_train(

@@ -10,6 +10,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -19,7 +20,7 @@ from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any, Final
 
 from metaformer_cli.training.interruption import STOPPING, Interruption
@@ -190,7 +191,10 @@ def _run(
     place: Place, pipe: connection.Connection, work: Callable[..., Any], arguments: Sequence[Any]
 ) -> None:
     """A rank's whole life."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_end_with_parent, args=(place,), daemon=True).start()
+    from tqdm import tqdm
+
+    tqdm.set_lock(RLock())  # not tqdm's own: a killed rank would leave a semaphore behind
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # as `main` has it
@@ -203,8 +207,10 @@ def _run(
     pipe.send(outcome)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(place: Place) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
+    assert place.meeting is not None
+    parent.join()  # it ends first only where it is killed
+    shutil.rmtree(place.meeting, ignore_errors=True)
     os._exit(1)

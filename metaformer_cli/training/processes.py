@@ -7,6 +7,7 @@ one tensor.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -14,8 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -29,7 +29,7 @@ TIMEOUT: Final = timedelta(minutes=10)
 
 
 class Processes:
-    """The processes that share each meta-batch; to be entered. One alone talks to nobody.
+    """The processes that share each meta-batch, seen from one of them. One alone talks to nobody.
 
     Args:
         place: which one of how many this is.
@@ -42,36 +42,28 @@ class Processes:
     def __init__(self, place: Place = ALONE, device: str = "cpu") -> None:
         self.rank, self.size, self.device = place.rank, place.size, device
         self.heir = False
-        self._place = place
         self._pids: list[int] = []
+        if self.size > 1:
+            self._join(place)
+            self._pids = self.exchange(os.getpid())
 
-    def __enter__(self) -> Self:
-        if self.size == 1:
-            return self
+    def _join(self, place: Place) -> None:
+        """Meet the others; in a sweep under torchrun, the first job's meeting does for all."""
+        if dist.is_initialized():
+            return
         cuda = self.device.startswith("cuda")
         if cuda:
             torch.cuda.set_device(self.device)
         options: dict[str, Any] = {"timeout": TIMEOUT}
-        meeting = self._place.meeting
-        if meeting is not None:
+        if place.meeting is not None:
             torch.set_num_threads(max(1, torch.get_num_threads() // self.size))
             os.environ["GLOO_SOCKET_IFNAME"] = "lo" if sys.platform == "linux" else "lo0"
-            options |= {"init_method": (meeting / "store").as_uri()}
+            options |= {"init_method": (place.meeting / "store").as_uri()}
             options |= {"rank": self.rank, "world_size": self.size}
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **options)
-        if meeting is not None:
-            (meeting / f"met-{self.rank}").touch()
-        self._pids = self.exchange(os.getpid())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.size > 1 and not isinstance(error, DeadRankError):  # it would wait for the dead one
-            dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)
+        if place.meeting is not None:
+            (place.meeting / f"met-{self.rank}").touch()
 
     def share(self, count: int) -> range:
         """Which of so many episodes are this rank's; none, where there are fewer than ranks."""
@@ -128,6 +120,7 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
+            atexit.unregister(dist.destroy_process_group)  # it might wait for the dead
             dead = self._wait_for_dead()
             self.heir = self.rank == min(set(range(self.size)) - set(dead))
             who = ", ".join(f"rank {rank} (process {self._pids[rank]})" for rank in dead)
