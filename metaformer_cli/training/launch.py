@@ -112,6 +112,11 @@ class _Rank:
         self.process.start()
         theirs.close()  # so that the rank's end is the end of the pipe
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended otherwise than by returning."""
+        return self.dead or (self.outcome is not None and self.outcome.error is not None)
+
     def listen(self) -> None:
         """Take the outcome, or note that there will be none."""
         try:
@@ -130,7 +135,8 @@ def launch(work: Callable[..., Any], size: int, *arguments: Any) -> Any:
     """Call `work(place, *arguments)` in `size` new processes; returns what rank 0's call does.
 
     SIGINT and SIGTERM are passed on, for the work to stop when it can; a second one stops at once.
-    However this ends, no process is left.
+    However this ends, no process is left. Ranks wait for each other with files `met-RANK` in
+    `place.meeting`: where one fails before all are there, the others are ended.
 
     Raises:
         DeadRankError: a rank ended without a word, as if killed.
@@ -169,7 +175,7 @@ def _listen(ranks: Sequence[_Rank], interruption: Interruption, folder: Path) ->
             for process in alive:
                 assert process.pid is not None
                 os.kill(process.pid, interruption.signal)
-        if len(waiting) < len(ranks) and len(list(folder.glob("met-*"))) < len(ranks):
+        if any(rank.failed for rank in ranks) and len(list(folder.glob("met-*"))) < len(ranks):
             return  # the others would wait in vain
 
 
