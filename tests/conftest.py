@@ -38,19 +38,24 @@ TINY = [
 
 
 @pytest.fixture(scope="session")
-def metaformer(tmp_path_factory: pytest.TempPathFactory) -> Metaformer:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment variables of processes that tests start."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if variables.pop("PYTHONDONTWRITEBYTECODE", None):  # or each process compiles torch anew
+        variables["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("pycache"))
+    return variables
+
+
+@pytest.fixture(scope="session")
+def metaformer(environment: dict[str, str]) -> Metaformer:
     """`metaformer(*words, cwd=FOLDER)` runs the command in a process of its own."""
-    cache = tmp_path_factory.mktemp("pycache")
 
     def run(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", **env}
-        if variables.pop("PYTHONDONTWRITEBYTECODE", None):
-            variables["PYTHONPYCACHEPREFIX"] = str(cache)  # or each process compiles torch anew
         return subprocess.run(
             [sys.executable, "-m", "metaformer_cli", *map(str, words)],
             check=False,
             cwd=cwd,
-            env=variables,
+            env={**environment, **env},
             capture_output=True,
             text=True,
             timeout=300,

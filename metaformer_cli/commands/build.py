@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,17 @@ import torch
 
 from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
 from metaformer_cli.data.tokenizer import TextTokenizer
-from metaformer_cli.episode import derive_seed
+from metaformer_cli.episode import Episode, derive_seed
 from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.learn2learn_engine import add_learn2learn_gradient
 from metaformer_cli.learners.learner import Learner
 from metaformer_cli.learners.maml import MAML, add_adjoint_gradient
+from metaformer_cli.learners.memory import (
+    adapted_count,
+    chunk_that_fits,
+    episode_bytes,
+    resident_bytes,
+)
 from metaformer_cli.learners.tfidf import TfIdf
 from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
 from metaformer_cli.models.heads import CopiedHead, CosineHead, Head, LinearHead, PrototypeHead
@@ -28,6 +34,7 @@ from metaformer_cli.models.transformer import TransformerEncoder
 from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.tasks.fewshot_text import EpisodeSampler, TextReader
 from metaformer_cli.training.checkpoint import fit, load
+from metaformer_cli.training.launch import ALONE, Place
 from metaformer_cli.training.optimiser import AdamW
 
 ENGINES = {"functional": add_adjoint_gradient, "learn2learn": add_learn2learn_gradient}
@@ -85,6 +92,29 @@ def build_engine(config: Any) -> Engine:
         precision=options.precision,
         kept_steps=options.kept_steps,
     )
+
+
+def fit_to_memory(config: Any, learner: Any, meta: Parameters, episode: Episode) -> str:
+    """Choose how many episodes run as one, where nobody has; say what training will take.
+
+    On a CPU one by one is fastest. On a GPU, whose kernels would be small, as many of a meta-batch
+    as half of the free memory holds by the estimate.
+
+    Args:
+        config: the whole configuration.
+        learner: what is trained.
+        meta: its meta-parameters.
+        episode: one to judge by.
+    """
+    one, held = episode_bytes(learner, meta, episode), resident_bytes(meta)
+    device = episode.support.targets.device
+    if config.learner.chunk is None and device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        chunk = chunk_that_fits(free // 2 - held, one, config.train.meta_batch)
+        learner.use(replace(learner.engine, chunk=chunk))
+    count, adapted = sum(map(torch.numel, meta.values())), adapted_count(learner, meta, episode)
+    memory = (held + learner.engine.chunk * one) / 1e9
+    return f"{count:,} parameters, {adapted:,} adapted in an episode, about {memory:.1g} GB"
 
 
 def build_model(config: Any, tokenizer: Tokenizer) -> FewShotModel:
@@ -207,14 +237,22 @@ def save_encoder(learner: Any, tokenizer: Any, file: Path, folder: Path) -> None
     aside.rename(folder)
 
 
-def resolve_device(name: str) -> str:
-    """The device to compute on; `auto` is a GPU where there is one.
+def resolve_device(name: str, place: Place = ALONE) -> str:
+    """The device to compute on; `auto` is a GPU where there is one, and one for each process.
 
     Raises:
-        ValueError: the device is not there.
+        ValueError: the device is not there, or cannot be shared.
     """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if place.size > 1 and name.startswith("cuda"):
+        found = torch.cuda.device_count()
+        if name != "cuda" or place.local_rank >= found:
+            raise ValueError(
+                f"device={name} and {place.size} processes: expected device=cuda and a GPU for "
+                f"each, and {found} are here; use device=cpu, or fewer processes"
+            )
+        name = f"cuda:{place.local_rank}"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

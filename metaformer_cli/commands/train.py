@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaformer_cli.config.saved import checkpoint_file, to_yaml
 from metaformer_cli.data.load import load_dataset
+from metaformer_cli.training.launch import ALONE, Place, launch, torchrun_place
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import TrainCommand
-    from metaformer_cli.training.checkpoint import Checkpoint, Progress
+    from metaformer_cli.training.checkpoint import Checkpoint
+    from metaformer_cli.training.processes import Processes
 
 Texts = Mapping[str, Mapping[str, tuple[str, ...]]]  # split to label to texts
 
 
 def train(config: TrainCommand) -> float:
-    """Meta-train as configured.
+    """Meta-train as configured; where torchrun started this process, as one of its ranks.
 
     Returns:
         The best validation accuracy.
@@ -30,7 +32,27 @@ def train(config: TrainCommand) -> float:
         ValueError: the data, the run folder or a checkpoint cannot be used.
         OSError: the disk is full; what was saved before is whole.
         FloatingPointError: training met a number that is not finite.
+        DeadRankError: one of several processes is gone; what it and the others had done is saved.
         SystemExit: 130 or 143, after SIGINT or SIGTERM and a saved checkpoint.
+    """
+    place = torchrun_place(config.train.processes)
+    if place is None:
+        return prepare_and_train(config)
+    with place.only_first_prints():
+        processes = join(place, config.device)
+        run_dir = processes.exchange(config.run_dir)[0]  # another clock gave each its own default
+        return prepare_and_train(replace(config, run_dir=run_dir), processes)
+
+
+def prepare_and_train(config: TrainCommand, processes: Processes | None = None) -> float:
+    """Check the data and the run's folder, train, and say what came of it.
+
+    Args:
+        config: the whole configuration.
+        processes: the group that this process is a rank of; None: it may start one.
+
+    Returns:
+        The best validation accuracy.
     """
     task = config.task
     values = asdict(config.data)
@@ -41,34 +63,65 @@ def train(config: TrainCommand) -> float:
     print(f"run      {folder}")
     print(f"data     {dataset.name}: {describe_splits(texts)}", flush=True)
     try:
-        progress = meta_train(config, texts, folder)
+        if processes is not None:
+            best_accuracy, best_step = meta_train(config, texts, folder, processes)
+        elif config.train.processes > 1:
+            size = config.train.processes
+            best_accuracy, best_step = launch(meta_train_as, size, config, texts, folder)
+        else:
+            best_accuracy, best_step = meta_train_as(ALONE, config, texts, folder)
     except OSError as error:
         error.add_note(
             f"training stopped, and what {folder} holds is whole: put this right, then go on with "
             f"run_dir={shlex.quote(str(folder))} resume=true:"
         )
         raise
-    if progress.best_step:
-        print(f"best     {progress.best_accuracy:.1%} on validation, at step {progress.best_step}")
+    if best_step:
+        print(f"best     {best_accuracy:.1%} on validation, at step {best_step}")
     print(f"next     metaformer eval ckpt={shlex.quote(str(folder))}")
-    return progress.best_accuracy
+    return best_accuracy
 
 
-def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
+def join(place: Place, device: str) -> Processes:
+    """Meet the other processes, if any, each with a device of its own.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    # torch takes seconds to import; all that can be checked without it has been.
+    from metaformer_cli.commands.build import resolve_device
+    from metaformer_cli.training.processes import Processes
+
+    return Processes(place, resolve_device(device, place))
+
+
+def meta_train_as(
+    place: Place, config: TrainCommand, texts: Texts, folder: Path
+) -> tuple[float, int]:
+    """`meta_train`, in this place of a group."""
+    return meta_train(config, texts, folder, join(place, config.device))
+
+
+def meta_train(
+    config: TrainCommand, texts: Texts, folder: Path, processes: Processes
+) -> tuple[float, int]:
     """Build what the configuration names, restore a checkpoint if there is one, and train.
 
     Args:
         config: the whole configuration.
         texts: of the train and the valid split, by label.
         folder: where the run is kept.
+        processes: which share the work.
+
+    Returns:
+        The best validation accuracy, and its step.
     """
-    # torch takes seconds to import; all that can be checked without it has been.
     from metaformer_cli.commands.build import (
         build_learner,
         build_optimiser,
         build_samplers,
         build_tokenizer,
-        resolve_device,
+        fit_to_memory,
         restore_tokenizer,
         save_encoder,
     )
@@ -76,16 +129,16 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
     from metaformer_cli.training import outer_loop
     from metaformer_cli.training.checkpoint import Progress, fit
     from metaformer_cli.training.evaluation import evaluate
-    from metaformer_cli.training.metrics import Metrics
+    from metaformer_cli.training.metrics import Metrics, NoMetrics
     from metaformer_cli.training.run import Run
 
-    options, device = config.train, resolve_device(config.device)
+    options, device, first = config.train, processes.device, processes.rank == 0
     resumed = load_resumed(config)
     if resumed:
         tokenizer = restore_tokenizer(config, resumed.tokenizer)
     else:
         tokenizer = build_tokenizer(config, chain.from_iterable(texts["train"].values()))
-    run = Run(folder, asdict(config), tokenizer.to_json())
+    run = Run(folder, asdict(config), tokenizer.to_json(), writes=first)
     learner = build_learner(config, tokenizer, device)
     meta = learner.initial_parameters()
     progress = Progress()
@@ -97,7 +150,8 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
         state = fit(resumed.optimiser, optimiser.state_tensors(), Path(config.resume))
         optimiser.restore(state)
     samplers = build_samplers(config, texts, tokenizer)
-    valid_episodes = [samplers["valid"].episode(i) for i in range(options.valid_episodes)]
+    mine = processes.share(options.valid_episodes)
+    valid_episodes = [samplers["valid"].episode(i) for i in mine]
     schedule = outer_loop.Schedule(
         steps=options.steps,
         meta_batch=options.meta_batch,
@@ -106,10 +160,15 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
         patience=options.patience,
     )
 
-    print(f"model    {sum(value.numel() for value in meta.values()):,} parameters on {device}")
+    episode = samplers["train"].episode(0).to(device)
+    print(f"model    {fit_to_memory(config, learner, meta, episode)} on {device}", flush=True)
+    starts = processes.exchange(progress.step)  # each has read what the first will now replace
+    assert len(set(starts)) == 1, f"the ranks start from steps {starts}"
     run.begin(to_yaml(config))
-    with Metrics(
-        folder, step=progress.step, steps=schedule.steps, meta_batch=schedule.meta_batch
+    with (
+        Metrics(folder, step=progress.step, steps=schedule.steps, meta_batch=schedule.meta_batch)
+        if first
+        else NoMetrics()
     ) as metrics:
         progress = outer_loop.meta_train(
             learner,
@@ -120,14 +179,21 @@ def meta_train(config: TrainCommand, texts: Texts, folder: Path) -> Progress:
             metrics=metrics,
             draw=lambda index: samplers["train"].episode(index).to(device),
             validate=lambda meta: evaluate(
-                learner, meta, valid_episodes, CLASSIFICATION, device=device, title="validate"
+                learner,
+                meta,
+                valid_episodes,
+                CLASSIFICATION,
+                device=device,
+                title="validate",
+                processes=processes,
             ),
             schedule=schedule,
+            processes=processes,
         )
-    if config.model.name == "pretrained":
+    if config.model.name == "pretrained" and first:
         save_encoder(learner, tokenizer, checkpoint_file(str(folder)), folder / "pretrained")
         print(f"encoder  {folder / 'pretrained'}: for from_pretrained of transformers")
-    return progress
+    return progress.best_accuracy, progress.best_step
 
 
 def load_resumed(config: TrainCommand) -> Checkpoint | None:

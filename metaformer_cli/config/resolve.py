@@ -38,6 +38,7 @@ CHANGEABLE = (
     "engine.compile",
     "engine.precision",
     "engine.kept_steps",
+    "train.processes",
 )
 
 

@@ -213,6 +213,7 @@ class Train:
     eval_every: int = 50  # steps between validations; each also saves a checkpoint
     valid_episodes: int = 100  # of each validation, the same every time
     patience: int | None = None  # stop after so many validations without a new best; null: never
+    processes: int = 1  # on this machine, that share the episodes; on GPUs, one GPU each
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -230,6 +231,7 @@ class Train:
         at_least("train.eval_every", self.eval_every, 1)
         at_least("train.valid_episodes", self.valid_episodes, 2)  # an interval needs two
         at_least("train.patience", self.patience, 1)
+        at_least("train.processes", self.processes, 1)
 
 
 @dataclass

@@ -51,3 +51,8 @@ def episode_bytes(maml: MAML, meta: Parameters, episode: Episode) -> int:
         copies, graphs = COPIES + 1 + maml.inner_steps, SECOND_ORDER + KEPT_STEP * (kept - 1)
     adapted = adapted_count(maml, meta, episode)
     return FLOAT * (copies * adapted + graphs * tokens * ends)
+
+
+def chunk_that_fits(free: int, one: int, most: int) -> int:
+    """How many episodes of `one` byte count each fit into `free` bytes, from 1 to `most`."""
+    return max(1, min(most, free // one))

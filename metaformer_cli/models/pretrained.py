@@ -12,7 +12,6 @@ K width of a head; 1 is the batch axis that Hugging Face's modules expect.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from torch import Tensor, nn
 
 from metaformer_cli.models.attention import attention
 from metaformer_cli.models.lora import merge_lora
+from metaformer_cli.models.packed import membership, to_places, to_tokens
+from metaformer_cli.models.transformer import LayerNorm
 
 # By model type: where the layers are, and the norm behind the last one.
 ARCHITECTURES: Mapping[str, tuple[str, str | None]] = {
@@ -72,6 +73,7 @@ class PretrainedEncoder(nn.Module):
             )
         self.model = _load(values, weights)
         self.model.eval()
+        replace_norms(self.model)
         self.architecture, self.pooling = architecture, pooling
         self.layers_path, self.norm_path = ARCHITECTURES[architecture]
         self.layers, self.trunk_layers = len(self.model.get_submodule(self.layers_path)), 0
@@ -161,8 +163,7 @@ class PretrainedEncoder(nn.Module):
         window = self.model.config.sliding_window if kind == "sliding_attention" else None
         options = {
             "attention_mask": visible(inputs["mask"], causal=self.causal, window=window),
-            "slots": inputs["slots"],
-            "places": inputs["places"],
+            "packing": inputs,
         }
         if self.architecture == "modernbert":
             positions_1T = inputs["positions"][None]
@@ -190,13 +191,21 @@ class PretrainedEncoder(nn.Module):
             raise OSError(f"{folder}: {error}") from None
 
 
+def replace_norms(model: nn.Module) -> None:
+    """Put the house's layer norms, which can be differentiated twice, in the place of PyTorch's."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.LayerNorm):
+                norm = LayerNorm(child.normalized_shape, eps=child.eps)
+                norm.weight, norm.bias = child.weight, child.bias
+                setattr(parent, name, norm)
+
+
 def pool(x_TD: Tensor, inputs: Mapping[str, Tensor], pooling: str) -> Tensor:
     """[N, D] one vector a sequence: the `mean` of its token vectors, the `first` or the `last`."""
     lengths_N = inputs["mask"].sum(dim=1)
     if pooling == "mean":
-        sequences_N = torch.arange(len(lengths_N), device=x_TD.device)
-        membership_NT = (inputs["sequences"] == sequences_N[:, None]).to(x_TD.dtype)
-        return membership_NT @ x_TD / lengths_N[:, None]
+        return membership(inputs).to(x_TD.dtype) @ x_TD / lengths_N[:, None]
     places_N = lengths_N - 1 if pooling == "last" else torch.zeros_like(lengths_N)
     return x_TD.index_select(0, inputs["slots"].gather(1, places_N[:, None]).squeeze(1))
 
@@ -228,8 +237,7 @@ def attend(
     attention_mask: Tensor,
     *,
     scaling: float,
-    slots: Tensor,
-    places: Tensor,
+    packing: Mapping[str, Tensor],
     **others: object,
 ) -> tuple[Tensor, None]:
     """The house's attention, as Hugging Face's layers call it.
@@ -241,26 +249,21 @@ def attend(
         value_1HTK: values.
         attention_mask: [N, 1, L, L] from `visible`.
         scaling: of the scores.
-        slots: [N, L] index in T of each place.
-        places: [T] index in N·L of each token.
+        packing: as `tasks.packing.pack` describes.
         others: what does not matter without dropout and caches.
 
     Returns:
         [1, T, H, K] attended values; and no weights.
     """
     del module, others
-    N, L = slots.shape
-    _, H, _, K = query_1HTK.shape
-
-    def padded(x_1HTK: Tensor) -> Tensor:
-        return x_1HTK[0].index_select(1, slots.flatten()).view(H, N, L, K).transpose(0, 1)
-
-    query_1HTK = query_1HTK * (scaling * math.sqrt(K))  # `attention` divides by √K
-    attended_NHLK = attention(
-        padded(query_1HTK), padded(key_1HTK), padded(value_1HTK), attention_mask
-    )
-    attended_MHK = attended_NHLK.transpose(1, 2).reshape(N * L, H, K)
-    return attended_MHK.index_select(0, places)[None], None
+    N, L = packing["slots"].shape
+    _, H, T, K = query_1HTK.shape
+    qkv_T3HK = torch.cat([query_1HTK, key_1HTK, value_1HTK]).permute(2, 0, 1, 3)
+    padded = to_places(qkv_T3HK.reshape(T, 3 * H * K), packing)
+    q, k, v = padded.view(N, L, 3, H, K).permute(2, 0, 3, 1, 4)
+    attended_NHLK = attention(q, k, v, attention_mask, scale=scaling)
+    attended_TD = to_tokens(attended_NHLK.transpose(1, 2).reshape(N * L, H * K), packing)
+    return attended_TD.view(1, T, H, K), None
 
 
 def _load(values: dict[str, Any], weights: str | None) -> Any:

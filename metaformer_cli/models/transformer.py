@@ -187,13 +187,16 @@ class Block(nn.Module):
 class LayerNorm(nn.LayerNorm):
     """Layer normalisation (Ba et al. 2016, eq. 4) in plain operations.
 
-    The second derivative of PyTorch's own would be compiled for one number of tokens alone.
+    The second derivative of PyTorch's own would be compiled for one number of tokens alone, and
+    through `vmap` it is wrong without a word: it takes means and variances for constants.
     """
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """[T, D] each token's vector, normalised, scaled and shifted."""
         x_TD = x_TD - x_TD.mean(dim=-1, keepdim=True)
         x_TD = x_TD * (x_TD.square().mean(dim=-1, keepdim=True) + self.eps).rsqrt()
+        if self.bias is None:  # as in ModernBERT
+            return x_TD * self.weight
         return torch.addcmul(self.bias, x_TD, self.weight)
 
 

@@ -7,8 +7,6 @@ import statistics
 from collections import deque
 from collections.abc import Sequence
 
-from metaformer_cli.episode import Episode
-
 
 class ChanceWatch:
     """Says once, and early, when training accuracy cannot be told from guessing.
@@ -23,13 +21,11 @@ class ChanceWatch:
         self._chance: deque[float] = deque(maxlen=episodes)
         self._said = False
 
-    def warning(
-        self, step: int, episodes: Sequence[Episode], scores: Sequence[float]
-    ) -> str | None:
-        """Take in a step's scores; the warning, where it is due."""
-        for episode, score in zip(episodes, scores, strict=True):
-            self._above.append(score - 1 / episode.ways)
-            self._chance.append(1 / episode.ways)
+    def warning(self, step: int, ways: Sequence[int], scores: Sequence[float]) -> str | None:
+        """Take in the ways and the score of each of a step's episodes; the warning, where due."""
+        for classes, score in zip(ways, scores, strict=True):
+            self._above.append(score - 1 / classes)
+            self._chance.append(1 / classes)
         count = len(self._above)
         if self._said or count < (self._above.maxlen or 0):
             return None

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from metaformer_cli.episode import Episode, Objective
 from metaformer_cli.learners.learner import Learner
 from metaformer_cli.models.model import Parameters
+from metaformer_cli.training.processes import ONE_PROCESS, Processes, in_order
 
 
 @dataclass(frozen=True)
@@ -45,28 +46,34 @@ def evaluate(
     *,
     device: str,
     title: str,
+    processes: Processes = ONE_PROCESS,
 ) -> Evaluation:
     """Judge a learner on episodes, each on its own: no query sees another, none sees its label.
 
     Args:
         learner: what adapts.
         meta: its meta-parameters.
-        episodes: at least one.
+        episodes: at least one; of several processes, each has its share.
         objective: the reported loss and score.
         device: where to compute.
         title: of the progress bar.
+        processes: which share the episodes; each finds the same.
+
+    Raises:
+        DeadRankError: one of the processes is gone.
     """
     began = time.perf_counter()
-    scores, losses = [], []  # scores: one list an episode, one figure an inner step
-    for episode in tqdm(episodes, desc=title, unit="episode", leave=False, disable=None):
+    mine = []  # of each episode: a score for every inner step, and the loss
+    hidden = True if processes.rank else None  # None: where there is no terminal
+    for episode in tqdm(episodes, desc=title, unit="episode", leave=False, disable=hidden):
         moved = episode.to(device)
         path = []
         for predictor in learner.adaptation(meta, moved.support, moved.ways):
             with torch.no_grad():
                 outputs = predictor(moved.query)
             path.append(objective.score(outputs, moved.query.targets).mean().item())
-        scores.append(path)
-        losses.append(objective.loss(outputs, moved.query.targets).item())
+        mine.append((path, objective.loss(outputs, moved.query.targets).item()))
+    scores, losses = zip(*in_order(processes.exchange(mine)), strict=True)
     final = [path[-1] for path in scores]
     deviation = statistics.stdev(final) if len(final) > 1 else math.nan
     return Evaluation(

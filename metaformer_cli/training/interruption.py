@@ -5,28 +5,31 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType, TracebackType
+from typing import Final
+
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
     """While entered, notes the first SIGINT or SIGTERM; a second one stops the program at once.
 
+    Args:
+        rank: this is one of several processes. The same signal may then come more than once, from
+            the terminal and from the parent, who alone decides what a second one means: all but
+            the first are passed over, and nothing is said.
+
     Attributes:
         signal: the one that came, else None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, rank: bool = False) -> None:
         self.signal: signal.Signals | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """128 and the signal's number, as shells have it: 130 for SIGINT, 143 for SIGTERM."""
-        assert self.signal is not None
-        return 128 + self.signal
+        self._rank = rank
 
     def __enter__(self) -> Interruption:
-        self._handlers = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        self._handlers = {number: signal.signal(number, self._note) for number in STOPPING}
+        if self._rank:  # born with them blocked, see `launch`
+            self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         return self
 
     def __exit__(
@@ -35,10 +38,14 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._rank:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         self._restore()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
+        self.signal = self.signal or signal.Signals(number)
+        if self._rank:
+            return
         self._restore()
         # not print: the signal may have come in the middle of one
         os.write(2, b"\nstopping after this step; once more stops at once, without saving\n")

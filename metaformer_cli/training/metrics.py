@@ -77,6 +77,22 @@ class Metrics:
         self._opened.close()
 
 
+class NoMetrics(Metrics):
+    """Writes and shows nothing: for the ranks after the first."""
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """Pass it over."""
+
+    def advance(self, losses: Sequence[float], scores: Sequence[float]) -> None:
+        """Pass it over."""
+
+    def say(self, line: str) -> None:
+        """Pass it over."""
+
+
 def cut_after(path: Path, step: int) -> None:
     """Drop the lines of later steps than `step`, and what a kill left unfinished."""
     if not path.exists():

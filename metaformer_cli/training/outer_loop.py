@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import shlex
+import signal
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+import torch
 
 from metaformer_cli.episode import Episode
 from metaformer_cli.learners.learner import Learner, MetaGradient
@@ -16,8 +19,10 @@ from metaformer_cli.training.chance import ChanceWatch
 from metaformer_cli.training.checkpoint import Progress
 from metaformer_cli.training.evaluation import Evaluation
 from metaformer_cli.training.interruption import Interruption
+from metaformer_cli.training.launch import DeadRankError
 from metaformer_cli.training.metrics import Metrics
 from metaformer_cli.training.optimiser import AdamW, gradient_norm
+from metaformer_cli.training.processes import ONE_PROCESS, Processes, in_order
 from metaformer_cli.training.run import Run
 
 
@@ -55,8 +60,11 @@ def meta_train(
     draw: Callable[[int], Episode],
     validate: Callable[[Parameters], Evaluation],
     schedule: Schedule,
+    processes: Processes = ONE_PROCESS,
 ) -> Progress:
     """Improve `meta`, in place, until all steps are done or validation has stopped improving.
+
+    Several processes each take a share of every meta-batch, and make the same updates.
 
     Args:
         learner: gives the meta-gradient.
@@ -69,6 +77,7 @@ def meta_train(
             (s - 1)·meta_batch on.
         validate: judges meta-parameters on fixed episodes.
         schedule: how long, and when to do what.
+        processes: which share the work.
 
     Returns:
         How far training came.
@@ -76,27 +85,35 @@ def meta_train(
     Raises:
         FloatingPointError: a loss or a gradient is not finite; what was learned before is saved.
         OSError: the disk is full; the last checkpoint that was saved is whole.
+        DeadRankError: one of several processes is gone; the last whole step is saved.
         SystemExit: 130 or 143, after SIGINT or SIGTERM and a saved checkpoint.
     """
     chance, clock = ChanceWatch(), _Clock()
     run.save(meta, optimiser, progress, best=False)  # from here on there is one to resume from
-    with Interruption() as interruption:
+    with Interruption(rank=processes.size > 1) as interruption:
         while progress.step < schedule.steps and not schedule.gives_up(progress):
             step, first = progress.step + 1, progress.step * schedule.meta_batch
             with clock:
-                episodes = [draw(first + i) for i in range(schedule.meta_batch)]
-                result = learner.meta_gradient(meta, episodes)
-                if problem := non_finite(result, episodes):
+                mine = [draw(first + i) for i in processes.share(schedule.meta_batch)]
+                try:
+                    batch = meta_batch(learner, meta, mine, processes, interruption.signal)
+                except DeadRankError as death:
+                    if not processes.heir:
+                        raise
+                    path = replace(run, writes=True).save(meta, optimiser, progress, best=False)
+                    saved = f"step {progress.step} of {schedule.steps} is saved in {path}"
+                    raise DeadRankError(str(death), saved) from death
+                if problem := non_finite(batch):
                     path = run.save(meta, optimiser, progress, best=False)
                     raise FloatingPointError(
                         f"step {step}: {problem}; nothing was updated, and step {progress.step} "
                         f"is saved in {path}. Train anew with a lower learner.inner_lr, train.lr "
                         "or train.clip_norm"
                     )
-                optimiser.update(result.gradient, step)
-            progress = progress.after(step, result.losses, result.scores)
-            metrics.advance(result.losses, result.scores)
-            if warning := chance.warning(step, episodes, result.scores):
+                optimiser.update(batch.gradient, step)
+            progress = progress.after(step, batch.losses, batch.scores)
+            metrics.advance(batch.losses, batch.scores)
+            if warning := chance.warning(step, batch.ways, batch.scores):
                 metrics.say(warning)
             if step % schedule.log_every == 0:
                 speed = clock.laps_per_second() * schedule.meta_batch
@@ -107,14 +124,15 @@ def meta_train(
                 progress = progress.after_validation(found.accuracy)
                 _report(found, step, metrics, best=best)
                 run.save(meta, optimiser, progress, best=best)
-            if interruption.signal is not None:
+            # several processes stop after the same step: the first whose exchange told them all
+            if stop := interruption.signal if processes.size == 1 else batch.signal:
                 path = run.save(meta, optimiser, progress, best=False)
                 metrics.say(
-                    f"stopped by {interruption.signal.name}: step {step} of {schedule.steps} is "
+                    f"stopped by {stop.name}: step {step} of {schedule.steps} is "
                     f"saved in {path}\n"
                     f"go on    metaformer train resume={shlex.quote(str(run.folder))}"
                 )
-                raise SystemExit(interruption.exit_code)
+                raise SystemExit(128 + stop)  # as shells have it
     if schedule.gives_up(progress):
         metrics.say(
             f"stopped early: the last {progress.stale} validations (train.patience) were no better "
@@ -123,15 +141,70 @@ def meta_train(
     return progress
 
 
-def non_finite(result: MetaGradient, episodes: Sequence[Episode]) -> str | None:
-    """What is infinite or not a number in a meta-gradient, in words; None where nothing is."""
-    for loss, episode in zip(result.losses, episodes, strict=True):
+@dataclass(frozen=True)
+class MetaBatch:
+    """What is known of a meta-batch, in every process the same.
+
+    Attributes:
+        gradient: the mean over its episodes.
+        losses: of each episode, in order; so are the others.
+        scores: the mean over an episode's queries.
+        ways: how many classes.
+        seeds: what they were drawn from.
+        signal: one that any process was sent.
+    """
+
+    gradient: Parameters
+    losses: list[float]
+    scores: list[float]
+    ways: list[int]
+    seeds: list[int]
+    signal: signal.Signals | None
+
+
+def meta_batch(
+    learner: Learner,
+    meta: Parameters,
+    mine: Sequence[Episode],
+    processes: Processes,
+    received: signal.Signals | None,
+) -> MetaBatch:
+    """The meta-gradient, and what else all processes must know.
+
+    Args:
+        learner: gives the meta-gradient.
+        meta: the meta-parameters.
+        mine: this process's share of the episodes; may be empty.
+        processes: which have the others.
+        received: a signal that this process was sent.
+
+    Raises:
+        DeadRankError: one of the processes is gone.
+    """
+    if mine:
+        result = learner.meta_gradient(meta, mine)
+    else:
+        result = MetaGradient({name: torch.zeros_like(v) for name, v in meta.items()}, [], [])
+    rows = [
+        (loss, score, episode.ways, episode.seed)
+        for loss, score, episode in zip(result.losses, result.scores, mine, strict=True)
+    ]
+    signals, shares = zip(*processes.exchange((received, rows)), strict=True)
+    losses, scores, ways, seeds = map(list, zip(*in_order(shares), strict=True))
+    gradient = processes.mean(result.gradient, weight=len(mine) / len(losses))
+    stop = next((signal.Signals(number) for number in signals if number), None)
+    return MetaBatch(gradient, losses, scores, ways, seeds, stop)
+
+
+def non_finite(batch: MetaBatch) -> str | None:
+    """What is infinite or not a number in a meta-batch, in words; None where nothing is."""
+    for loss, seed in zip(batch.losses, batch.seeds, strict=True):
         if not math.isfinite(loss):
-            return f"the loss is {loss} in the episode of seed {episode.seed}"
-    if not math.isfinite(gradient_norm(result.gradient).item()):
-        bad = [name for name, g in result.gradient.items() if not g.isfinite().all()]
+            return f"the loss is {loss} in the episode of seed {seed}"
+    if not math.isfinite(gradient_norm(batch.gradient).item()):
+        bad = [name for name, g in batch.gradient.items() if not g.isfinite().all()]
         what = f"gradient of {bad[0]}" if bad else "norm of the gradient"
-        seeds = ", ".join(str(episode.seed) for episode in episodes)
+        seeds = ", ".join(map(str, batch.seeds))
         return f"the {what} is not finite in the episodes of seeds {seeds}"
     return None
 

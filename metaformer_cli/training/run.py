@@ -24,11 +24,13 @@ class Run:
         folder: where the run is kept.
         config: the resolved configuration, as plain values.
         tokenizer: as `TextTokenizer.to_json` wrote it.
+        writes: whether this process does; of several, one.
     """
 
     folder: Path
     config: Mapping[str, Any]
     tokenizer: str
+    writes: bool = True
 
     @property
     def has_best(self) -> bool:
@@ -41,6 +43,8 @@ class Run:
         Raises:
             OSError: it cannot be written to.
         """
+        if not self.writes:
+            return
         checkpoints = self.folder / "checkpoints"
         checkpoints.mkdir(parents=True, exist_ok=True)
         for folder in (self.folder, checkpoints):
@@ -58,6 +62,8 @@ class Run:
             OSError: it could not be written; the ones before are as they were.
         """
         folder = self.folder / "checkpoints"
+        if not self.writes:
+            return folder / LAST
         state = optimiser.state_tensors()
         checkpoint = Checkpoint(meta, state, progress, self.config, self.tokenizer)
         if best:

@@ -44,6 +44,7 @@ CHOSEN: dict[str, Any] = {"task": FewShotText(), "data": Builtin(), "model": Tra
         (Train, {"weight_decay": -0.1}, "train.weight_decay=-0.1: expected 0 or more"),
         (Train, {"valid_episodes": 1}, "train.valid_episodes=1: expected at least 2"),
         (Train, {"patience": 0}, "train.patience=0: expected at least 1"),
+        (Train, {"processes": 0}, "train.processes=0: expected at least 1"),
         (Eval, {"split": "tset"}, "did you mean test?"),
         (TrainCommand, CHOSEN | {"learner": TfIdf()}, "has nothing to train"),
         (TrainCommand, CHOSEN | {"learner": GradientLearner(), "resume": 3}, "resume=3"),

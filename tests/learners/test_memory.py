@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from metaformer_cli.learners.engine import Engine
-from metaformer_cli.learners.memory import adapted_count, episode_bytes, resident_bytes
+from metaformer_cli.learners.memory import (
+    adapted_count,
+    chunk_that_fits,
+    episode_bytes,
+    resident_bytes,
+)
 
 PEAK = """
 import sys
@@ -88,3 +93,10 @@ def test_the_estimate_is_near_what_a_process_takes(first_order, kept):
     )
     assert done.returncode == 0, done.stderr
     assert 0.6 < float(done.stdout) < 1.4
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"), [(-5, 1), (0, 1), (99, 1), (100, 1), (299, 2), (10_000, 4)]
+)
+def test_as_many_episodes_run_as_one_as_fit_but_one_at_least(free, expected):
+    assert chunk_that_fits(free, one=100, most=4) == expected

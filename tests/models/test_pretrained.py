@@ -11,6 +11,7 @@ import torch
 from torch.func import functional_call
 
 from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
+from metaformer_cli.models.attention import plain_attention
 from metaformer_cli.models.lora import add_lora
 from metaformer_cli.models.pretrained import PretrainedEncoder
 from metaformer_cli.tasks.packing import pack
@@ -149,7 +150,8 @@ def test_second_derivatives_agree_with_finite_differences(read, monkeypatch, arc
             name: (value + step * along[name]).detach().requires_grad_()
             for name, value in parameters.items()
         }
-        loss = functional_call(encoder, moved, (inputs,)).square().sum()
+        with plain_attention():
+            loss = functional_call(encoder, moved, (inputs,)).square().sum()
         return torch.autograd.grad(loss, list(moved.values()), create_graph=True), moved
 
     here, moved = gradient(0.0)
@@ -170,7 +172,8 @@ def test_vmap_over_parameters_and_inputs_gives_what_a_loop_gives(read, architect
 
     def gradient(parameters, inputs):
         def loss(parameters):
-            return functional_call(encoder, parameters, (inputs,)).square().sum()
+            with plain_attention():
+                return functional_call(encoder, parameters, (inputs,)).square().sum()
 
         return torch.func.grad(loss)(parameters)
 
@@ -180,6 +183,30 @@ def test_vmap_over_parameters_and_inputs_gives_what_a_loop_gives(read, architect
     together = torch.func.vmap(gradient)(stack(models), stack(inputs))
     one_by_one = stack([gradient(*pair) for pair in zip(models, inputs, strict=True)])
     torch.testing.assert_close(together, one_by_one, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_second_derivatives_through_vmap_are_what_a_loop_gives(read, architecture):
+    encoder, batch = read(architecture)
+    inputs = [pack([batch[0], batch[2]]), pack([batch[2], batch[0]])]
+    along = {name: torch.ones_like(value) for name, value in encoder.named_parameters()}
+
+    def slope(parameters, inputs):
+        def loss(parameters):
+            with plain_attention():
+                return functional_call(encoder, parameters, (inputs,)).square().sum()
+
+        gradient = torch.func.grad(loss)(parameters)
+        return sum((gradient[name] * value).sum() for name, value in along.items())
+
+    def curvature(slopes):
+        parameters = dict(encoder.named_parameters())
+        return torch.autograd.grad(slopes(parameters), list(parameters.values()))
+
+    stacked = {name: torch.stack([part[name] for part in inputs]) for name in inputs[0]}
+    together = curvature(lambda p: torch.func.vmap(slope, in_dims=(None, 0))(p, stacked).sum())
+    one_by_one = curvature(lambda p: sum(slope(p, part) for part in inputs))
+    torch.testing.assert_close(together, one_by_one, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -18,6 +18,7 @@ from metaformer_cli.training.evaluation import Evaluation
 from metaformer_cli.training.metrics import Metrics
 from metaformer_cli.training.optimiser import AdamW
 from metaformer_cli.training.outer_loop import Schedule, meta_train
+from metaformer_cli.training.processes import ONE_PROCESS
 from metaformer_cli.training.run import Run
 
 
@@ -76,6 +77,7 @@ class Setting:
         self.learner = Quadratic()
         self.drawn: list[int] = []
         self.said: list[str] = []
+        self.processes = ONE_PROCESS
         self.accuracy: Callable[[Parameters], float] = lambda _: 0.5
 
     def episode(self, index: int) -> Episode:
@@ -88,7 +90,7 @@ class Setting:
         return Evaluation(self.accuracy(meta), 0.01, 1.0, [0.5], episodes=2, seconds=0.1)
 
     def run(self) -> Run:
-        return Run(self.folder, {"seed": 0}, "{}")
+        return Run(self.folder, {"seed": 0}, "{}", writes=self.processes.rank == 0)
 
     def optimiser(self, meta: Parameters, steps: int) -> AdamW:
         return AdamW(meta, steps=steps, **self.options)
@@ -127,6 +129,7 @@ class Setting:
                 draw=draw,
                 validate=self.validate,
                 schedule=Schedule(steps=steps, **values),
+                processes=self.processes,
             )
         return progress, meta
 

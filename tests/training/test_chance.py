@@ -5,15 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-import torch
 
-from metaformer_cli.episode import Episode, Examples
 from metaformer_cli.training.chance import ChanceWatch
-
-
-def episode(ways: int) -> Episode:
-    nothing = Examples((), {}, torch.tensor([]))
-    return Episode(nothing, nothing, tuple(map(str, range(ways))), seed=0)
 
 
 def warnings(accuracy: float, *, ways=(5,), steps=100, seed=0) -> list[str]:
@@ -21,11 +14,9 @@ def warnings(accuracy: float, *, ways=(5,), steps=100, seed=0) -> list[str]:
     rng = random.Random(seed)
     watch, said = ChanceWatch(), []
     for step in range(1, steps + 1):
-        episodes = [episode(rng.choice(ways)) for _ in range(4)]
-        scores = [
-            sum(rng.random() < 1 / e.ways + accuracy for _ in range(25)) / 25 for e in episodes
-        ]
-        if line := watch.warning(step, episodes, scores):
+        drawn = [rng.choice(ways) for _ in range(4)]
+        scores = [sum(rng.random() < 1 / w + accuracy for _ in range(25)) / 25 for w in drawn]
+        if line := watch.warning(step, drawn, scores):
             said.append(line)
     return said
 
@@ -51,5 +42,5 @@ def test_chance_follows_the_ways_of_each_episode():
 
 def test_a_learner_stuck_on_one_answer_is_warned_about():
     watch = ChanceWatch(episodes=8)
-    said = [watch.warning(step, [episode(4)] * 2, [0.25, 0.25]) for step in range(1, 6)]
+    said = [watch.warning(step, [4, 4], [0.25, 0.25]) for step in range(1, 6)]
     assert [line is not None for line in said] == [False, False, False, True, False]

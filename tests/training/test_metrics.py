@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from metaformer_cli.training.metrics import Metrics, cut_after
+from metaformer_cli.training.metrics import Metrics, NoMetrics, cut_after
 
 
 def lines(folder: Path) -> list[dict[str, float]]:
@@ -80,6 +80,14 @@ def test_later_lines_and_unfinished_ones_are_cut(tmp_path, tail):
     cut_after(path, 2)
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_ranks_after_the_first_write_and_say_nothing(capfd):
+    with NoMetrics() as writer:
+        writer.write(1, {"loss": 1.0})
+        writer.advance([1.0], [0.5])
+        writer.say("a line")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_to_cut_makes_no_file(tmp_path):

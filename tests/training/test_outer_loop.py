@@ -15,6 +15,8 @@ import torch
 from metaformer_cli.episode import derive_seed
 from metaformer_cli.training.checkpoint import load, load_latest
 from metaformer_cli.training.checkpoint_header import BEST, LAST, PREVIOUS
+from metaformer_cli.training.launch import DeadRankError
+from metaformer_cli.training.processes import Processes
 
 
 def lines(folder: Path) -> list[dict[str, float]]:
@@ -201,6 +203,56 @@ def test_a_signal_finishes_the_step_saves_it_and_says_how_to_go_on(
     _, resumed = setting.train(steps=5, resume=True)
     assert all(bits(whole[name], resumed[name]) for name in whole)
     assert lines(setting.folder) == lines(straight.folder)
+
+
+class Survivor(Processes):
+    """Rank 1 of two, whose other half does as it does, and dies in the fourth step."""
+
+    def __init__(self, *, heir: bool) -> None:
+        super().__init__()
+        self.rank, self.size, self.heir = 1, 2, heir
+        self.exchanges = 0
+
+    def exchange(self, value):
+        self.exchanges += 1
+        if self.exchanges == 4:
+            raise DeadRankError("rank 0 died")
+        return [value] * 2
+
+    def mean(self, gradient, weight):
+        assert weight == 0.5
+        return gradient
+
+
+@pytest.mark.parametrize("heir", [True, False])
+def test_the_heir_of_a_dead_rank_saves_the_last_whole_step(setting, heir):
+    setting.folder.joinpath("checkpoints").mkdir(parents=True)
+    setting.processes = Survivor(heir=heir)
+    with pytest.raises(DeadRankError) as error:
+        setting.train(steps=9, eval_every=9)
+    assert setting.drawn == [1, 3, 5, 7]  # its half of each pair
+    if heir:
+        path = setting.folder / "checkpoints" / LAST
+        assert str(error.value) == f"rank 0 died; step 3 of 9 is saved in {path}"
+        assert load(path).progress.step == 3
+    else:
+        assert str(error.value) == "rank 0 died"
+        assert not list((setting.folder / "checkpoints").iterdir())
+
+
+def test_several_processes_stop_after_the_step_in_which_they_told_each_other(setting):
+    told = iter([None, signal.SIGTERM])
+
+    class Told(Survivor):
+        def exchange(self, value):
+            return [(next(told), value[1]), value]
+
+    setting.folder.mkdir()
+    setting.processes = Told(heir=False)
+    with pytest.raises(SystemExit) as stop:
+        setting.train(steps=9, eval_every=9)
+    assert stop.value.code == 143
+    assert setting.drawn == [1, 3]
 
 
 def test_more_steps_after_the_end_follow_the_longer_schedule(setting):

@@ -48,6 +48,14 @@ def test_the_last_the_one_before_and_the_best_are_kept(run):
     assert steps(run) == {LAST: 3, PREVIOUS: 2, BEST: 3}
 
 
+def test_where_another_process_writes_nothing_is_written(tmp_path):
+    run = Run(tmp_path / "run", {"seed": 0}, "{}", writes=False)
+    run.begin("seed: 0\n")
+    path = run.save(META, optimiser(), Progress(1), best=True)
+    assert path == tmp_path / "run" / "checkpoints" / LAST
+    assert not list(tmp_path.iterdir())
+
+
 class Killed(BaseException):
     pass
 
