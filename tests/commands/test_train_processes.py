@@ -72,7 +72,7 @@ def options(tiny) -> list[str]:
 @pytest.fixture(scope="module")
 def one(metaformer, options, tmp_path_factory) -> Path:
     """A run of one process."""
-    run = tmp_path_factory.mktemp("processes") / "one"
+    run: Path = tmp_path_factory.mktemp("processes") / "one"
     assert metaformer("train", f"run_dir={run}", *options).code == 0
     return run
 
