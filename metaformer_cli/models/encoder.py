@@ -113,6 +113,5 @@ def of_length(length: Tensor, vectors_ND: Tensor) -> Tensor:
 
 def membership(inputs: Mapping[str, Tensor]) -> Tensor:
     """[N, T] 1 where a packed token belongs to a sequence, else 0: summing over it pools."""
-    count, longest = inputs["mask"].shape
-    sequence_T = inputs["places"] // longest
-    return sequence_T == torch.arange(count, device=sequence_T.device)[:, None]
+    sequences_T = inputs["sequences"]
+    return sequences_T == torch.arange(len(inputs["mask"]), device=sequences_T.device)[:, None]

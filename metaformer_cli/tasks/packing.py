@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ def pack(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
 
     Returns:
         `tokens` [T], `positions` [T] within each sequence, `slots` [N, L] the index in T of each
-        place (0 where there is no token), `mask` [N, L] where there is one, and `places` [T] the
-        index in N·L of each token.
+        place (0 where there is no token), `mask` [N, L] where there is one, `places` [T] the index
+        in N·L of each token, and `sequences` [T] the sequence that each token belongs to.
     """
     lengths_N = torch.tensor([len(sequence) for sequence in sequences])
     positions_L = torch.arange(int(lengths_N.max()))
@@ -29,4 +29,29 @@ def pack(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         "slots": (starts_N[:, None] + positions_L).masked_fill(~mask_NL, 0),
         "mask": mask_NL,
         "places": mask_NL.flatten().nonzero().squeeze(1),
+        "sequences": mask_NL.nonzero()[:, 0],
+    }
+
+
+def pad(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same sequences with something at every place of [N, L], as most programs hold a batch.
+
+    Padding is a token 0 that nothing attends to and that belongs to no sequence (`sequences` is N
+    there), so a model's answers are the same, for more arithmetic. To compare with, in benchmarks.
+
+    Args:
+        inputs: what `pack` returns.
+    """
+    mask_NL = inputs["mask"]
+    count, longest = mask_NL.shape
+    places = torch.arange(count * longest, device=mask_NL.device)
+    tokens = inputs["tokens"][inputs["slots"]].masked_fill(~mask_NL, 0)
+    sequences = (places // longest).masked_fill(~mask_NL.flatten(), count)
+    return {
+        "tokens": tokens.flatten(),
+        "positions": places % longest,
+        "slots": places.view(count, longest),
+        "mask": mask_NL,
+        "places": places,
+        "sequences": sequences,
     }
