@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from metaformer_cli.data.tokenizer import TextTokenizer
-from metaformer_cli.episode import derive_seed
+from metaformer_cli.episode import Episode, derive_seed
 from metaformer_cli.learners.learn2learn_engine import learn2learn_gradient
-from metaformer_cli.learners.learner import Learner
+from metaformer_cli.learners.learner import EpisodeGradient, Learner
 from metaformer_cli.learners.maml import MAML, adjoint_gradient
+from metaformer_cli.learners.peers import higher_gradient, torchopt_gradient
 from metaformer_cli.learners.tfidf import TfIdf
 from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
 from metaformer_cli.models.heads import CopiedHead, CosineHead, Head, LinearHead, PrototypeHead
@@ -25,7 +26,12 @@ from metaformer_cli.tasks.fewshot_text import EpisodeSampler, TextReader
 from metaformer_cli.training.checkpoint import fit, load
 from metaformer_cli.training.optimiser import AdamW
 
-ENGINES = {"functional": adjoint_gradient, "learn2learn": learn2learn_gradient}
+ENGINES: dict[str, Callable[[MAML, Parameters, Episode], EpisodeGradient]] = {
+    "functional": adjoint_gradient,
+    "learn2learn": learn2learn_gradient,
+    "higher": higher_gradient,
+    "torchopt": torchopt_gradient,
+}
 GRADIENT_LEARNERS = ("maml", "fomaml")
 
 

@@ -19,7 +19,7 @@ PROBLEMS: Final = ("refuse", "drop")
 POSITIONS: Final = ("sinusoidal", "learned", "rotary")
 NORMS: Final = ("pre", "post")
 HEADS: Final = ("cosine", "prototype", "copied", "linear")
-ENGINES: Final = ("functional", "learn2learn")
+ENGINES: Final = ("functional", "learn2learn", "higher", "torchopt")
 SPLITS: Final = ("train", "valid", "test")
 UNTRAINED: Final = ("tfidf",)  # learners without anything to meta-train: eval needs no checkpoint
 
@@ -156,7 +156,7 @@ class GradientLearner:
     inner_lr: float = 0.3  # of every inner step; where learn_rates, what they start from
     inner_steps: int = 5  # gradient steps on the support set
     learn_rates: bool = True  # one inner rate a tensor, meta-learned (Li et al. 2017, by tensor)
-    engine: str = "functional"  # functional | learn2learn
+    engine: str = "functional"  # functional | learn2learn | higher | torchopt
 
     def __post_init__(self) -> None:
         """Check the numbers and the names."""
