@@ -219,6 +219,30 @@ class Eval:
 
 
 @dataclass
+class Bench:
+    """What is measured, and how often."""
+
+    modes: str | None = None  # words: only modes with one of them in their names; null: all
+    rounds: int = 5  # in each of which every mode takes its turn
+    episodes: int = 8  # of the meta-batch that is timed: the first of training
+    steps: str = "2 5 10 20"  # inner steps at which memory is measured
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        at_least("bench.rounds", self.rounds, 1)
+        at_least("bench.episodes", self.episodes, 2)  # two processes share them
+        if not all(word.isdecimal() and int(word) for word in self.steps.split()):
+            raise ValueError(
+                f"bench.steps={self.steps}: expected numbers above 0, e.g. bench.steps='2 5 10'"
+            )
+
+    @property
+    def step_counts(self) -> list[int]:
+        """`steps` as numbers."""
+        return [int(word) for word in self.steps.split()]
+
+
+@dataclass
 class TrainCommand:
     """Meta-train a model, and keep the best and the last checkpoint in a run folder.
 
@@ -302,6 +326,32 @@ class PredictCommand:
 
 
 @dataclass
+class BenchCommand:
+    """Measure meta-gradients, ours and other libraries', beside each other.
+
+    The command receives `run_dir` as a path: where its report goes.
+    """
+
+    task: Any = MISSING
+    data: Any = MISSING
+    model: Any = MISSING
+    learner: Any = MISSING
+    bench: Bench = field(default_factory=Bench)
+    seed: int = 0  # decides everything that is random
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    run_dir: str | None = None  # null: runs/<date>/<time>
+
+    def __post_init__(self) -> None:
+        """Check what concerns the whole command."""
+        _seed_and_device(self.seed, self.device)
+        if self.learner.name in UNTRAINED:
+            raise ValueError(
+                f"learner={self.learner.name} has no meta-gradient to measure: "
+                "expected another learner"
+            )
+
+
+@dataclass
 class DataCommand:
     """Say what a data set holds, how its classes are split, and show one episode in words."""
 
@@ -325,6 +375,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = {
     "eval": EvalCommand,
     "predict": PredictCommand,
     "data": DataCommand,
+    "bench": BenchCommand,
 }
 
 # A name and its dataclass: what the fields typed Any may hold, and what makes a name safe.
