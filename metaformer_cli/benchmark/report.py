@@ -23,7 +23,7 @@ def arithmetic(reference: Reference) -> list[str]:
     return [
         f"products of the machine: {', '.join(rates)}",
         f"products of an episode: {reference.useful_flops / 1e9:.3g} GFLOP in a plain unroll, "
-        f"{reference.executed_flops / 1e9:.3g} as computed here",
+        f"{reference.executed_flops / 1e9:.3g} here",
     ]
 
 
@@ -34,17 +34,19 @@ def speed_table(modes: Mapping[str, Measured], baseline: str) -> list[str]:
         for name, mode in modes.items()
         if mode.failure is None
     }
-    lines = [f"{'':{NAME}}episodes/s (range)        speed    memory    error  share"]
+    lines = [f"{'':{NAME}}episodes/s (range)        speed    memory   error  share"]
     for name, mode in modes.items():
         if name not in speeds:
             lines.append(f"{name:{NAME}}failed: {mode.failure}"[:WIDTH])
             continue
         assert mode.memory_bytes is not None
-        around = f"({min(mode.episodes_per_second):.2f}-{max(mode.episodes_per_second):.2f})"
+        around = (
+            f"({_short(min(mode.episodes_per_second))}-{_short(max(mode.episodes_per_second))})"
+        )
         ratio = f"{speeds[name] / speeds[baseline]:.2f}x" if baseline in speeds else "-"
         lines.append(
-            f"{name:{NAME}}{speeds[name]:10.2f} {around:<15}{ratio:>5}"
-            f"{mode.memory_bytes / MB:7,.0f} MB{mode.error:9.0e}{mode.products_share:7.0%}"
+            f"{name:{NAME}}{_short(speeds[name]):>10} {around:<13}{ratio:>7}"
+            f"{mode.memory_bytes / MB:7,.0f} MB{mode.error:8.0e}{mode.products_share:7.0%}"
         )
     return lines
 
@@ -92,11 +94,11 @@ def plot(
         speed = median(rounds)
         around = [[speed - min(rounds)], [max(rounds) - speed]]
         bars.barh(row, speed, xerr=around, color=colours[name], capsize=3)
-        bars.text(max(rounds), row, f"  {speed:.1f}", va="center")
+        bars.text(max(rounds), row, f"  {_short(speed)}", va="center")
     bars.set_yticks(range(len(done)), list(done))
     bars.invert_yaxis()
     bars.margins(x=0.12)
-    bars.set_xlabel("episodes a second (median of rounds, with the least and the most)")
+    bars.set_xlabel("episodes a second (median of rounds, with least and most)")
 
     for name, mode in modes.items():
         sizes = {steps: size / MB for steps, size in mode.memory_by_steps.items() if size}
@@ -109,3 +111,7 @@ def plot(
     lines.set_xlabel("inner steps")
     lines.set_ylabel("peak memory above the idle process, MB")
     figure.savefig(stream, format="png")
+
+
+def _short(speed: float) -> str:
+    return f"{speed:.2f}" if speed < 100 else f"{speed:,.0f}"
