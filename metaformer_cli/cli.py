@@ -21,7 +21,7 @@ from metaformer_cli import __version__
 if TYPE_CHECKING:
     from metaformer_cli.config.resolve import Composed
 
-COMMANDS = ("train", "eval", "predict", "data")
+COMMANDS = ("train", "eval", "predict", "data", "bench")
 
 HELP = """\
 metaformer: meta-train Transformers that adapt to a new task from a few examples
@@ -33,6 +33,7 @@ Commands
   eval      measure a trained model, or a baseline, on classes held out from it
   predict   adapt to a labelled file of your own, and label the rows of another
   data      say what a data set holds, before training on it
+  bench     measure the speed and memory of meta-gradients, beside other libraries
 
 Examples
   metaformer train                                  the built-in data, minutes
@@ -139,9 +140,13 @@ def _body(command: str) -> Callable[[Any], object]:
         from metaformer_cli.commands.predict import predict
 
         return predict
-    from metaformer_cli.commands.data import data
+    if command == "data":
+        from metaformer_cli.commands.data import data
 
-    return data
+        return data
+    from metaformer_cli.commands.bench import bench
+
+    return bench
 
 
 def _complete(words: Sequence[str]) -> None:

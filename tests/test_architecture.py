@@ -21,7 +21,11 @@ MAY_IMPORT = {
     "cli": {"__init__", "commands", "config"},
     # the configuration in a checkpoint is read without the rest of training
     "config": {"training.checkpoint_header"},
-    "commands": {"config", "training", "learners", "models", "tasks", "data", "episode", "atomic"},
+    "commands": {
+        *("config", "benchmark", "training", "learners", "models", "tasks", "data"),
+        *("episode", "atomic"),
+    },
+    "benchmark": {"learners", "episode"},
     "training": {"learners", "models", "episode", "atomic"},
     "learners": {"models", "episode"},
     "models": set(),
@@ -102,7 +106,10 @@ def test_what_help_and_configuration_errors_need_is_free_of_torch():
         "metaformer_cli.cli",
         "metaformer_cli.training.checkpoint_header",
         *(f"metaformer_cli.config.{path.stem}" for path in (PACKAGE / "config").glob("[a-z]*.py")),
-        *(f"metaformer_cli.commands.{name}" for name in ("train", "evaluate", "predict", "data")),
+        *(
+            f"metaformer_cli.commands.{name}"
+            for name in ("train", "evaluate", "predict", "data", "bench")
+        ),
     ]
     assert len(modules) >= 14
     code = (

@@ -139,7 +139,7 @@ def test_a_closed_pipe_is_quiet(words, tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("metaformer ", {"train", "eval", "predict", "data"}),
+        ("metaformer ", {"train", "eval", "predict", "data", "bench"}),
         ("metaformer pr", {"predict"}),
         ("metaformer train learner=", {"learner=maml", "learner=fomaml", "learner=tfidf"}),
         ("metaformer train data=c", {"data=csv", "data=clinc150"}),

@@ -16,13 +16,14 @@ from metaformer_cli.episode import Episode, derive_seed
 from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.learn2learn_engine import add_learn2learn_gradient
 from metaformer_cli.learners.learner import Learner
-from metaformer_cli.learners.maml import MAML, add_adjoint_gradient
+from metaformer_cli.learners.maml import MAML, AddGradient, add_adjoint_gradient
 from metaformer_cli.learners.memory import (
     adapted_count,
     chunk_that_fits,
     episode_bytes,
     resident_bytes,
 )
+from metaformer_cli.learners.peers import add_higher_gradient, add_torchopt_gradient
 from metaformer_cli.learners.tfidf import TfIdf
 from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
 from metaformer_cli.models.heads import CopiedHead, CosineHead, Head, LinearHead, PrototypeHead
@@ -37,7 +38,12 @@ from metaformer_cli.training.checkpoint import fit, load
 from metaformer_cli.training.launch import ALONE, Place
 from metaformer_cli.training.optimiser import AdamW
 
-ENGINES = {"functional": add_adjoint_gradient, "learn2learn": add_learn2learn_gradient}
+ENGINES: Mapping[str, AddGradient] = {
+    "functional": add_adjoint_gradient,
+    "learn2learn": add_learn2learn_gradient,
+    "higher": add_higher_gradient,
+    "torchopt": add_torchopt_gradient,
+}
 GRADIENT_LEARNERS = ("maml", "fomaml")
 Tokenizer = TextTokenizer | PretrainedTokenizer
 

@@ -17,6 +17,7 @@ _EXAMPLES = {
     "eval": "metaformer eval ckpt=RUN_FOLDER task.shots=1",
     "predict": "metaformer predict ckpt=RUN_FOLDER support=a.csv query=b.csv out=c.csv",
     "data": "metaformer data data=csv data.path=my.csv",
+    "bench": "metaformer bench learner=fomaml 'bench.modes=functional learn2learn'",
 }
 _FLAGS = (
     "Flags",

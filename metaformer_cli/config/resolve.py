@@ -20,6 +20,7 @@ from metaformer_cli.config.saved import (
 from metaformer_cli.config.schema import (
     COMMANDS,
     GROUPS,
+    BenchCommand,
     EvalCommand,
     PredictCommand,
     TrainCommand,
@@ -47,7 +48,7 @@ class Composed:
     """What Hydra made of one command line.
 
     Attributes:
-        command: train, eval, predict or data.
+        command: one of `schema.COMMANDS`.
         tree: the composed values, plain dicts and leaves.
         given: what the user typed, by key: `task.shots`, or `learner` for a whole group.
         folder: in a sweep, the job's own folder; else None.
@@ -71,6 +72,8 @@ def resolve(composed: Composed) -> Any:
     if isinstance(config, EvalCommand):
         of_ckpt = str(run_folder(config.ckpt)) if config.ckpt else None
         return replace(config, run_dir=composed.folder or config.run_dir or of_ckpt or _stamp())
+    if isinstance(config, BenchCommand):
+        return replace(config, run_dir=composed.folder or config.run_dir or _stamp())
     if isinstance(config, PredictCommand):
         return replace(
             config,

@@ -20,7 +20,7 @@ POSITIONS: Final = ("sinusoidal", "learned", "rotary")
 NORMS: Final = ("pre", "post")
 POOLINGS: Final = ("mean", "first", "last")
 HEADS: Final = ("cosine", "prototype", "copied", "linear")
-ENGINES: Final = ("functional", "learn2learn")
+ENGINES: Final = ("functional", "learn2learn", "higher", "torchopt")
 PRECISIONS: Final = ("fp32", "tf32", "bf16")
 SPLITS: Final = ("train", "valid", "test")
 UNTRAINED: Final = ("tfidf",)  # learners without anything to meta-train: eval needs no checkpoint
@@ -175,7 +175,7 @@ class GradientLearner:
     learn_rates: bool = True  # one inner rate a tensor, meta-learned (Li et al. 2017, by tensor)
     adapt: str = "all"  # all | head | last_N | bias_norm | lora: what the inner loop adapts
     lora_rank: int = 8  # of adapt=lora
-    engine: str = "functional"  # functional | learn2learn
+    engine: str = "functional"  # functional | learn2learn | higher | torchopt
     chunk: int | None = None  # episodes that run as one; null: one on a CPU, what fits on a GPU
 
     def __post_init__(self) -> None:
@@ -259,6 +259,30 @@ class Eval:
         """Check the number and the name."""
         at_least("eval.episodes", self.episodes, 2)  # an interval needs two
         one_of("eval.split", self.split, SPLITS)
+
+
+@dataclass
+class Bench:
+    """What is measured, and how often."""
+
+    modes: str | None = None  # words: only modes with one of them in their names; null: all
+    rounds: int = 5  # in each of which every mode takes its turn
+    episodes: int = 8  # of the meta-batch that is timed: the first of training
+    steps: str = "2 5 10 20"  # inner steps at which memory is measured
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        at_least("bench.rounds", self.rounds, 1)
+        at_least("bench.episodes", self.episodes, 2)  # two processes share them
+        if not all(word.isdecimal() and int(word) for word in self.steps.split()):
+            raise ValueError(
+                f"bench.steps={self.steps}: expected numbers above 0, e.g. bench.steps='2 5 10'"
+            )
+
+    @property
+    def step_counts(self) -> list[int]:
+        """`steps` as numbers."""
+        return [int(word) for word in self.steps.split()]
 
 
 @dataclass
@@ -348,6 +372,33 @@ class PredictCommand:
 
 
 @dataclass
+class BenchCommand:
+    """Measure meta-gradients, ours and other libraries', beside each other.
+
+    The command receives `run_dir` as a path: where its report goes.
+    """
+
+    task: Any = MISSING
+    data: Any = MISSING
+    model: Any = MISSING
+    learner: Any = MISSING
+    bench: Bench = field(default_factory=Bench)
+    engine: Engine = field(default_factory=Engine)
+    seed: int = 0  # decides everything that is random
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    run_dir: str | None = None  # null: runs/<date>/<time>
+
+    def __post_init__(self) -> None:
+        """Check what concerns the whole command."""
+        _seed_and_device(self.seed, self.device)
+        if self.learner.name in UNTRAINED:
+            raise ValueError(
+                f"learner={self.learner.name} has no meta-gradient to measure: "
+                "expected another learner"
+            )
+
+
+@dataclass
 class DataCommand:
     """Say what a data set holds, how its classes are split, and show one episode in words."""
 
@@ -371,6 +422,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = {
     "eval": EvalCommand,
     "predict": PredictCommand,
     "data": DataCommand,
+    "bench": BenchCommand,
 }
 
 # A name and its dataclass: what the fields typed Any may hold, and what makes a name safe.

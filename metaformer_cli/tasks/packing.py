@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -30,4 +30,28 @@ def pack(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         "mask": mask_NL,
         "places": mask_NL.flatten().nonzero().squeeze(1),
         "sequences": torch.arange(len(sequences)).repeat_interleave(lengths_N),
+    }
+
+
+def pad(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same sequences with something at every place of [N, L], as most programs hold a batch.
+
+    Padding is a token 0 that nothing attends to and that belongs to no sequence (`sequences` is N
+    there), so a model's answers are the same, for more arithmetic. To compare with, in benchmarks.
+
+    Args:
+        inputs: what `pack` returns.
+    """
+    mask_NL = inputs["mask"]
+    count, longest = mask_NL.shape
+    places = torch.arange(count * longest, device=mask_NL.device)
+    tokens = inputs["tokens"][inputs["slots"]].masked_fill(~mask_NL, 0)
+    sequences = (places // longest).masked_fill(~mask_NL.flatten(), count)
+    return {
+        "tokens": tokens.flatten(),
+        "positions": places % longest,
+        "slots": places.view(count, longest),
+        "mask": mask_NL,
+        "places": places,
+        "sequences": sequences,
     }

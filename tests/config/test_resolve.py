@@ -11,6 +11,7 @@ from metaformer_cli.config.resolve import CHANGEABLE, Composed, resolve
 DEFAULT: dict[str, dict[str, Any]] = {
     "train": {"train": {}, "resume": False, "run_dir": None},
     "eval": {"eval": {}, "ckpt": None, "run_dir": None},
+    "bench": {"bench": {}, "run_dir": None},
     "predict": {"support": "s.csv", "query": "q.csv", "out": "o.csv"},
 }
 GROUPS: dict[str, Any] = {
@@ -31,13 +32,14 @@ def resolved(command: str, folder: str | None = None, **typed: Any) -> Any:
     return resolve(Composed(command, tree, given, folder))
 
 
-def test_without_a_run_folder_each_run_gets_one_of_its_own(make_run):
+@pytest.mark.parametrize("command", ["train", "bench"])
+def test_without_a_run_folder_each_run_gets_one_of_its_own(command, make_run):
     make_run()
-    first, second = resolved("train").run_dir, resolved("train").run_dir
+    first, second = resolved(command).run_dir, resolved(command).run_dir
     assert first.startswith("runs/")
     assert first != second
-    assert resolved("train", run_dir="mine").run_dir == "mine"
-    assert resolved("train", folder="sweep/0", run_dir="mine").run_dir == "sweep/0"
+    assert resolved(command, run_dir="mine").run_dir == "mine"
+    assert resolved(command, folder="sweep/0", run_dir="mine").run_dir == "sweep/0"
 
 
 @pytest.mark.parametrize("left", ["config.yaml", "metrics.jsonl", "checkpoints"])

@@ -40,7 +40,7 @@ CHOSEN: dict[str, Any] = {"task": FewShotText(), "data": Builtin(), "model": Tra
         (GradientLearner, {"inner_lr": 0.0}, "learner.inner_lr=0.0: expected a number above 0"),
         (GradientLearner, {"inner_lr": float("nan")}, "learner.inner_lr=nan"),
         (GradientLearner, {"inner_steps": 0}, "learner.inner_steps=0"),
-        (GradientLearner, {"engine": "other"}, "expected functional or learn2learn"),
+        (GradientLearner, {"engine": "other"}, "learn2learn, higher or torchopt"),
         (Train, {"weight_decay": -0.1}, "train.weight_decay=-0.1: expected 0 or more"),
         (Train, {"valid_episodes": 1}, "train.valid_episodes=1: expected at least 2"),
         (Train, {"patience": 0}, "train.patience=0: expected at least 1"),

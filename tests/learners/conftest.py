@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -87,3 +88,16 @@ def make_episode_fixture():
 @pytest.fixture(name="make_maml")
 def make_maml_fixture():
     return make_maml
+
+
+@pytest.fixture
+def difference():
+    """The distance of two gradients, relative to the second; all names together."""
+
+    def relative(found: Parameters, expected: Parameters) -> float:
+        assert found.keys() == expected.keys()
+        apart = sum((found[name] - value).square().sum().item() for name, value in expected.items())
+        whole = sum(value.square().sum().item() for value in expected.values())
+        return math.sqrt(apart / whole)
+
+    return relative

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaformer_cli.tasks.packing import pack
+from metaformer_cli.tasks.packing import pack, pad
 
 batches = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=7), min_size=1, max_size=7)
 
@@ -43,3 +43,21 @@ def test_places_undo_slots(batch):
     assert taken.tolist() == list(range(len(packed["tokens"])))
     empty = packed["slots"][~packed["mask"]]
     assert set(empty.tolist()) <= {0}
+
+
+@given(batch=batches)
+def test_a_token_knows_its_sequence(batch):
+    expected = [number for number, ids in enumerate(batch) for _ in ids]
+    assert pack(batch)["sequences"].tolist() == expected
+
+
+@given(batch=batches)
+def test_padded_every_place_has_a_token_and_padding_is_in_no_sequence(batch):
+    inputs = pad(pack(batch))
+    longest = max(map(len, batch))
+    assert inputs["tokens"].view(-1, longest).tolist() == padded(batch, 0)
+    assert inputs["positions"].view(-1, longest).tolist() == [list(range(longest))] * len(batch)
+    members = [[number] * len(ids) for number, ids in enumerate(batch)]
+    assert inputs["sequences"].view(-1, longest).tolist() == padded(members, len(batch))
+    assert inputs["places"].tolist() == inputs["slots"].flatten().tolist()
+    assert inputs["mask"].equal(pack(batch)["mask"])
