@@ -53,7 +53,7 @@ MODES = {
     "graphs kept": Mode({**PLAIN, **KEPT}),
     "4 episodes as one": Mode({**PLAIN, "learner.chunk": 4}),
     "bf16": Mode({**PLAIN, "engine.precision": "bf16"}),
-    "2 processes": Mode(PLAIN, processes=2),
+    "functional, 2 processes": Mode(PLAIN, processes=2),
     "compiled": Mode(COMPILED),
     "compiled, 2 processes": Mode(COMPILED, processes=2),
     "compiled, kept, 2 proc.": Mode({**COMPILED, **KEPT}, processes=2),

@@ -5,6 +5,7 @@ Whatever the engine, the numbers are the same, to rounding.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ class Engine:
 
         whole = over_episodes if self.chunk > 1 else function
         if self.compile:
+            # or it says that there is no GPU, where a compiler for one is installed
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
             whole = torch.compile(  # type: ignore[call-overload] # its overloads lag behind
                 whole, fullgraph=True, isolate_recompiles=True
             )

@@ -188,8 +188,9 @@ class MAML:
             found = self.add_gradient(self, total, meta, [episodes[place] for place in places])
             for place, loss, score in zip(places, *found, strict=True):
                 losses[place], scores[place] = loss, score
-        mean = {name: value / len(episodes) for name, value in total.items()}
-        return MetaGradient(mean, losses, scores)
+        for value in total.values():
+            value.div_(len(episodes))
+        return MetaGradient(total, losses, scores)
 
 
 def add_adjoint_gradient(
@@ -213,7 +214,8 @@ def add_adjoint_gradient(
     theta, phi = fast | first, slow | trunk
     steps = maml.steps(support, maml.run_step)
     if maml.first_order:
-        *_, adapted = descend(steps, theta, phi)
+        for adapted in descend(steps, theta, phi):  # noqa: B007, only the last is needed
+            pass
     else:
         adapted, pull_back = unroll(steps, theta, phi, kept_steps=maml.engine.kept_steps)
 

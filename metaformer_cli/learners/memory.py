@@ -20,10 +20,9 @@ COPIES = 4
 def resident_bytes(meta: Parameters) -> int:
     """What is held all the time.
 
-    The parameters, twice (the model has its own), AdamW's two moments, the sum of the meta-gradient
-    and its mean.
+    The parameters, twice (the model has its own), AdamW's two moments, and the meta-gradient.
     """
-    return 6 * FLOAT * sum(value.numel() for value in meta.values())
+    return 5 * FLOAT * sum(value.numel() for value in meta.values())
 
 
 def adapted_count(maml: MAML, meta: Parameters, episode: Episode) -> int:

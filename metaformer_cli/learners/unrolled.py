@@ -22,7 +22,7 @@ from metaformer_cli.models.model import FewShotModel, Inputs, Parameters
 if TYPE_CHECKING:
     from metaformer_cli.learners.maml import MAML
 
-Classifier = Callable[[Parameters, Inputs], Tensor]  # of what acts without being adapted, too
+Classifier = Callable[[Inputs], Tensor]
 
 
 class Adapt(Protocol):
@@ -70,22 +70,22 @@ def unrolled_logits(maml: MAML, meta: Parameters, episode: Episode, adapt: Adapt
     """The queries' scores after adapting, in one graph from `meta` to them."""
     support, query = (whole_batch(maml, part, episode) for part in (episode.support, episode.query))
     fast, slow = maml.split(meta)
-    phi = slow | maml.model.trunk(slow, support.draw("trunk"))
-    fast |= maml.start(meta, phi, support.draw("start"))
+    trunk = maml.model.trunk(slow, support.draw("trunk"))
+    fast |= maml.start(meta, trunk, support.draw("start"))
+    roots = roots_of_rates(maml, fast, meta) if maml.learn_rates else {}
 
     def step_loss(step: int, classifier: Classifier) -> Tensor:
         with plain_attention():
-            logits = classifier(phi, support.draw(step))
+            logits = classifier(support.draw(step) | trunk)
         return maml.objective.loss(logits, episode.support.targets)
 
     classifier = adapt(
-        Adaptable(maml.model, fast, roots_of_rates(maml, fast, meta) if maml.learn_rates else {}),
+        Adaptable(maml.model, fast, slow, roots),
         [partial(step_loss, step) for step in range(maml.inner_steps)],
         lr=1.0 if maml.learn_rates else maml.inner_lr,
         first_order=maml.first_order,
     )
-    phi = slow | maml.model.trunk(slow, query.draw("trunk"))
-    return classifier(phi, query.draw("query"))
+    return classifier(query.draw("query") | maml.model.trunk(slow, query.draw("trunk")))
 
 
 def whole_batch(maml: MAML, examples: Examples, episode: Episode) -> Batch:
@@ -114,7 +114,7 @@ def plain_descent(
 
 def with_parameters(module: nn.Module, parameters: Parameters) -> Classifier:
     """The module, called with other parameters than its own."""
-    return lambda slow, inputs: functional_call(module, parameters, (slow, inputs))
+    return lambda inputs: functional_call(module, parameters, (inputs,))
 
 
 def roots_of_rates(maml: MAML, fast: Parameters, meta: Parameters) -> Parameters:
@@ -136,24 +136,28 @@ class Adaptable(nn.Module):
     Args:
         model: gives the logits.
         fast: θ, by dotted names, with the graph back to the meta-parameters.
+        slow: what acts without being adapted.
         roots: √α of each; the module's parameters are then θ/√α. Empty: they are θ.
     """
 
-    def __init__(self, model: FewShotModel, fast: Parameters, roots: Parameters) -> None:
+    def __init__(
+        self, model: FewShotModel, fast: Parameters, slow: Parameters, roots: Parameters
+    ) -> None:
         super().__init__()
         self.logits = model.logits  # the method alone: the model's own parameters take no part
-        self.roots = roots
+        self.slow, self.roots = slow, roots
         for name, value in fast.items():
             # Not nn.Parameter: these carry the graph back to the meta-parameters; and not those
             # themselves (hence a view), from which the classifier may have been started.
             scaled = value / roots[name] if roots else value.view_as(value)
             self._parameters[name.replace(".", "/")] = scaled  # type: ignore[assignment]
 
-    def forward(self, slow: Parameters, inputs: Inputs) -> Tensor:
-        """Logits of the inputs, by what is adapted and what acts without."""
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits of the inputs, the trunk's `hidden` among them."""
         fast: Parameters = {
             name.replace("/", "."): value for name, value in self.named_parameters()
         }
         if self.roots:
             fast = {name: value * self.roots[name] for name, value in fast.items()}
-        return self.logits(slow | fast, inputs)
+        trunk = {name: value for name, value in inputs.items() if name == "hidden"}
+        return self.logits(self.slow | fast | trunk, inputs)

@@ -58,7 +58,7 @@ def test_memory_by_steps_says_what_failed_and_what_is_stored():
 def test_a_report_has_every_mode_asked_for_in_a_table_in_json_and_in_a_plot(metaformer, tmp_path):
     pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
     done = metaformer(
-        "bench", *TINY, "bench.modes=processes torchopt", "run_dir=report", cwd=tmp_path
+        "bench", *TINY, "bench.modes='functional, torchopt'", "run_dir=report", cwd=tmp_path
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80

@@ -45,7 +45,7 @@ with open("/proc/self/clear_refs", "w") as reset:
     reset.write("5")
 before = resident("VmRSS")
 maml.meta_gradient(meta, [episode])
-gradients = 2 * 4 * sum(value.numel() for value in meta.values())
+gradients = 4 * sum(value.numel() for value in meta.values())
 print((resident("VmHWM") - before - gradients) / episode_bytes(maml, meta, episode))
 """
 
