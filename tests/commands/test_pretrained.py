@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -64,3 +65,43 @@ def test_a_model_of_another_kind_is_one_line(metaformer, pretrained_folder, tmp_
     answer = metaformer("train", *SMALL, f"model.path={tmp_path}/model", f"run_dir={tmp_path}/run")
     answer.assert_refused("architecture electra", "bert, distilbert, gpt2, modernbert, roberta")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_encoder_may_be_given_as_the_models_name(metaformer, pretrained_folder, tmp_path):
+    folder = pretrained_folder("bert")
+    answer = metaformer("train", *SMALL, f"model.name={folder}", f"run_dir={tmp_path / 'run'}")
+    assert answer.code == 0, answer
+    config = (tmp_path / "run/config.yaml").read_text()
+    assert "name: pretrained" in config
+    assert f"path: {folder}" in config
+
+
+def test_of_lora_a_checkpoint_holds_the_updates_and_takes_the_rest_from_the_folder(
+    metaformer, pretrained_folder, tmp_path
+):
+    from safetensors.torch import load_file, save_file
+
+    base, run = tmp_path / "base", tmp_path / "run"
+    shutil.copytree(pretrained_folder("bert"), base)
+    lora = ("learner.adapt=lora", "learner.lora_rank=2", f"model.path={base}")
+    assert metaformer("train", *SMALL, *lora, f"run_dir={run}").code == 0
+    names = load_file(run / "checkpoints/best.safetensors")
+    encoder = [name for name in names if name.startswith("meta/encoder.")]
+    assert encoder
+    assert all(name.endswith(("lora_A", "lora_B")) for name in encoder)
+
+    def loss():
+        words = ("eval.episodes=2", "eval.split=valid")
+        assert metaformer("eval", f"ckpt={run}", *words).code == 0
+        return json.loads(next(run.glob("eval-*.json")).read_text())["loss"]
+
+    before = loss()
+    weights = load_file(base / "model.safetensors")
+    assert load_file(run / "pretrained/model.safetensors").keys() <= weights.keys()
+    moved = {name: value + 0.5 for name, value in weights.items()}
+    save_file(moved, base / "model.safetensors", metadata={"format": "pt"})
+    assert loss() != before
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    assert loss() == before
+    base.rename(tmp_path / "elsewhere")
+    metaformer("eval", f"ckpt={run}").assert_refused(f"model.path={base}")
