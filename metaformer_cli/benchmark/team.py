@@ -76,9 +76,11 @@ class Team:
         return answers
 
     def close(self) -> None:
-        """End the processes."""
-        for process, pipe in self._members:
+        """End the processes; those that do not end by themselves, after 5 seconds."""
+        for _, pipe in self._members:
             pipe.close()
+        for process, _ in self._members:
+            process.join(timeout=5)
             process.terminate()
             process.join()
 
