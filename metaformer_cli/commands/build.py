@@ -112,7 +112,7 @@ def fit_to_memory(config: Any, learner: Any, meta: Parameters, episode: Episode)
         meta: its meta-parameters.
         episode: one to judge by.
     """
-    one, held = episode_bytes(learner, meta, episode), resident_bytes(meta)
+    one, held = episode_bytes(learner, meta, episode), resident_bytes(learner, meta)
     device = episode.support.targets.device
     if config.learner.chunk is None and device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

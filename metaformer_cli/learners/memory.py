@@ -6,6 +6,8 @@ The factors were fitted to the peak memory of whole processes, on encoders of wi
 
 from __future__ import annotations
 
+import torch
+
 from metaformer_cli.episode import Episode
 from metaformer_cli.learners.maml import MAML
 from metaformer_cli.models.model import Parameters
@@ -17,12 +19,14 @@ FIRST_ORDER, SECOND_ORDER, KEPT_STEP = 4, 8, 5
 COPIES = 4
 
 
-def resident_bytes(meta: Parameters) -> int:
+def resident_bytes(maml: MAML, meta: Parameters) -> int:
     """What is held all the time.
 
-    The parameters, twice (the model has its own), AdamW's two moments, and the meta-gradient.
+    The meta-parameters, AdamW's two moments of each, and the meta-gradient; the model's own
+    parameters, and what it has besides, such as frozen vectors.
     """
-    return 5 * FLOAT * sum(value.numel() for value in meta.values())
+    model = [*maml.model.parameters(), *maml.model.buffers()]
+    return FLOAT * sum(map(torch.numel, [*meta.values()] * 4 + model))
 
 
 def adapted_count(maml: MAML, meta: Parameters, episode: Episode) -> int:
@@ -38,7 +42,7 @@ def adapted_count(maml: MAML, meta: Parameters, episode: Episode) -> int:
 def episode_bytes(maml: MAML, meta: Parameters, episode: Episode) -> int:
     """What an episode takes besides, at its peak."""
     tokens = max(len(part.inputs["tokens"]) for part in (episode.support, episode.query))
-    ends = sum(  # of all matrices that every token passes
+    ends = maml.model.encoder.width + sum(  # of features, and all matrices that a token passes
         sum(value.shape)
         for name, value in maml.model.encoder.named_parameters()
         if value.ndim == 2 and name not in maml.model.encoder.lookups
