@@ -1,7 +1,7 @@
 """How much memory meta-training takes, estimated before it starts.
 
 The factors were fitted to the peak memory of whole processes, on encoders of width 128 to 512 with
-2 to 6 layers in float32 on a CPU; an estimate is good to about a quarter.
+2 to 6 layers in float32 on a CPU; an estimate may be off by half.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from metaformer_cli.models.model import Parameters
 
 FLOAT = 4  # bytes: parameters and gradients are float32, and so is most of what graphs hold
 # Of what enters and leaves the matrices at each token, how often a graph holds it at its peak.
-FIRST_ORDER, SECOND_ORDER, KEPT_STEP = 4, 8, 5
-# θ and its gradients that are alive at a time, besides the θₖ that are kept.
-COPIES = 4
+FIRST_ORDER, SECOND_ORDER, KEPT_STEP = 3, 8, 5
+# θ and its gradients that are alive at a time; of second order, besides θ₁ … θ_K.
+FIRST_ORDER_COPIES, SECOND_ORDER_COPIES = 3, 5
 
 
 def resident_bytes(maml: MAML, meta: Parameters) -> int:
@@ -48,10 +48,11 @@ def episode_bytes(maml: MAML, meta: Parameters, episode: Episode) -> int:
         if value.ndim == 2 and name not in maml.model.encoder.lookups
     )
     if maml.first_order:
-        copies, graphs = COPIES, FIRST_ORDER
+        copies, graphs = FIRST_ORDER_COPIES, FIRST_ORDER
     else:
         kept = min(maml.engine.kept_steps, maml.inner_steps)
-        copies, graphs = COPIES + 1 + maml.inner_steps, SECOND_ORDER + KEPT_STEP * (kept - 1)
+        copies = SECOND_ORDER_COPIES + maml.inner_steps
+        graphs = SECOND_ORDER + KEPT_STEP * (kept - 1)
     adapted = adapted_count(maml, meta, episode)
     return FLOAT * (copies * adapted + graphs * tokens * ends)
 

@@ -94,7 +94,7 @@ def test_the_estimate_is_near_what_a_process_takes(first_order, kept):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert 0.6 < float(done.stdout) < 1.4
+    assert 0.5 < float(done.stdout) < 1.5
 
 
 @pytest.mark.parametrize(
