@@ -89,8 +89,17 @@ def build_learner(config: Any, tokenizer: Tokenizer | None, device: str = "cpu")
 
 
 def build_engine(config: Any) -> Engine:
-    """How `config.engine` and `config.learner.chunk` say that inner loops are run."""
+    """How `config.engine` and `config.learner.chunk` say that inner loops are run.
+
+    Raises:
+        ValueError: the model cannot be compiled.
+    """
     options = config.engine
+    if options.compile and config.model.name == "pretrained":
+        raise ValueError(
+            "engine.compile=true: expected model=transformer, since PyTorch's compiler does not "
+            "follow the pretrained encoders' code; leave engine.compile out"
+        )
     torch.backends.cuda.matmul.fp32_precision = "tf32" if options.precision == "tf32" else "ieee"
     return Engine(
         chunk=config.learner.chunk or 1,

@@ -105,3 +105,10 @@ def test_of_lora_a_checkpoint_holds_the_updates_and_takes_the_rest_from_the_fold
     assert loss() == before
     base.rename(tmp_path / "elsewhere")
     metaformer("eval", f"ckpt={run}").assert_refused(f"model.path={base}")
+
+
+def test_to_compile_a_pretrained_encoder_is_refused(metaformer, pretrained_folder, tmp_path):
+    words = (f"model.path={pretrained_folder('bert')}", "engine.compile=true")
+    answer = metaformer("train", *SMALL, *words, f"run_dir={tmp_path / 'run'}")
+    answer.assert_refused("engine.compile=true", "expected model=transformer", "leave")
+    assert not (tmp_path / "run").exists()
