@@ -92,9 +92,14 @@ def build_engine(config: Any) -> Engine:
     """How `config.engine` and `config.learner.chunk` say that inner loops are run.
 
     Raises:
-        ValueError: the model cannot be compiled.
+        ValueError: this cannot be compiled.
     """
-    options = config.engine
+    options, chunk = config.engine, config.learner.chunk or 1
+    if options.compile and chunk > 1:
+        raise ValueError(
+            f"engine.compile=true and learner.chunk={chunk}: expected one of the two, since "
+            "PyTorch would compile mapped steps for each length anew; leave one out"
+        )
     if options.compile and config.model.name == "pretrained":
         raise ValueError(
             "engine.compile=true: expected model=transformer, since PyTorch's compiler does not "
@@ -102,7 +107,7 @@ def build_engine(config: Any) -> Engine:
         )
     torch.backends.cuda.matmul.fp32_precision = "tf32" if options.precision == "tf32" else "ieee"
     return Engine(
-        chunk=config.learner.chunk or 1,
+        chunk=chunk,
         compile=options.compile,
         precision=options.precision,
         kept_steps=options.kept_steps,
@@ -112,8 +117,8 @@ def build_engine(config: Any) -> Engine:
 def fit_to_memory(config: Any, learner: Any, meta: Parameters, episode: Episode) -> str:
     """Choose how many episodes run as one, where nobody has; say what training will take.
 
-    On a CPU one by one is fastest. On a GPU, whose kernels would be small, as many of a meta-batch
-    as half of the free memory holds by the estimate.
+    On a CPU, and compiled, one by one. On a GPU, whose kernels would be small, as many of a
+    meta-batch as half of the free memory holds by the estimate.
 
     Args:
         config: the whole configuration.
@@ -123,7 +128,7 @@ def fit_to_memory(config: Any, learner: Any, meta: Parameters, episode: Episode)
     """
     one, held = episode_bytes(learner, meta, episode), resident_bytes(learner, meta)
     device = episode.support.targets.device
-    if config.learner.chunk is None and device.type == "cuda":
+    if config.learner.chunk is None and device.type == "cuda" and not config.engine.compile:
         free, _ = torch.cuda.mem_get_info(device)
         chunk = chunk_that_fits(free // 2 - held, one, config.train.meta_batch)
         learner.use(replace(learner.engine, chunk=chunk))

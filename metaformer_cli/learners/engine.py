@@ -30,7 +30,8 @@ class Engine:
     Attributes:
         chunk: episodes that run as one, by vmap: their tensors get a first axis. With 1 there is
             no such axis.
-        compile: by torch.compile; each function once, for any number of tokens.
+        compile: by torch.compile; each function once, for any number of tokens. Only with a chunk
+            of 1: mapped functions would be compiled for each length anew.
         precision: of products: `fp32`, `tf32` (which the caller allows) or `bf16`. Parameters,
             their updates, norms, softmax and losses stay in float32 in any case.
         kept_steps: the graphs of so many last inner steps are kept, instead of run once more for
@@ -41,6 +42,10 @@ class Engine:
     compile: bool = False
     precision: str = "fp32"
     kept_steps: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that what is mapped is not compiled."""
+        assert self.chunk == 1 or not self.compile
 
     @property
     def gradient(self) -> Gradient:

@@ -227,3 +227,10 @@ def test_killed_interrupted_and_killed_again_it_ends_as_if_nothing_had_been(
         assert weights(run, name) == weights(straight, name)
     assert lines(run) == lines(straight)
     assert not list((run / "checkpoints").glob(".*"))
+
+
+def test_to_compile_mapped_episodes_is_refused(metaformer, tiny, tmp_path):
+    words = ("engine.compile=true", "learner.chunk=2", f"run_dir={tmp_path / 'run'}")
+    answer = metaformer("train", *tiny, *words)
+    answer.assert_refused("engine.compile=true and learner.chunk=2", "expected one", "leave one")
+    assert not (tmp_path / "run").exists()
