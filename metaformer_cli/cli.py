@@ -33,7 +33,7 @@ Commands
   eval      measure a trained model, or a baseline, on classes held out from it
   predict   adapt to a labelled file of your own, and label the rows of another
   data      say what a data set holds, before training on it
-  bench     measure the speed and memory of meta-gradients, beside other libraries
+  bench     measure speed and memory of meta-gradients, beside other libraries
 
 Examples
   metaformer train                                  the built-in data, minutes

@@ -81,7 +81,7 @@ CASES = {
     f"{PREDICT} out=nowhere/out.csv": ["nowhere"],
     f"{PREDICT} out=sound.csv": ["sound.csv"],
     "data data=csv data.path=missing.csv": ["missing.csv"],
-    "nonsense": ["nonsense", "train, eval, predict or data"],
+    "nonsense": ["nonsense", "train, eval, predict, data or bench"],
 }
 
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from metaformer_cli.config.checks import at_least, fraction, one_of, positive
+from metaformer_cli.config.schema_data import MISSING, Builtin, Files, HuggingFace, Preset
 
-MISSING: Final[Any] = "???"  # as OmegaConf has it, whose import help can do without
-PROBLEMS: Final = ("refuse", "drop")
 POSITIONS: Final = ("sinusoidal", "learned", "rotary")
 NORMS: Final = ("pre", "post")
 POOLINGS: Final = ("mean", "first", "last")
@@ -57,61 +56,6 @@ class FewShotText:
                     f"task.min_{name}={least} is above task.{name}={most}: "
                     f"expected task.min_{name} <= task.{name}; lower the one or raise the other"
                 )
-
-
-@dataclass
-class Builtin:
-    """The intent corpus that ships with metaformer."""
-
-    name: str = "builtin"
-
-
-@dataclass
-class Files:
-    """A user's own labelled texts (`csv`, which reads TSV too, and `jsonl`)."""
-
-    name: str = MISSING  # csv | jsonl
-    path: str = MISSING  # the file
-    text_field: str = "text"  # the column, or key, with the texts
-    label_field: str = "label"  # the column, or key, with the class names
-    splits: str | None = None  # folder with train.txt, valid.txt, test.txt; null: drawn from seed
-    problems: str = "refuse"  # refuse | drop: duplicates with two labels, empty texts, ...
-
-    def __post_init__(self) -> None:
-        """Check the names."""
-        one_of("data.problems", self.problems, PROBLEMS)
-
-
-@dataclass
-class HuggingFace:
-    """A data set of Hugging Face `datasets`: a hub name, or a local folder."""
-
-    name: str = "hf"
-    path: str = MISSING  # a hub name, or a folder
-    subset: str | None = None  # the hub's name for a part of it
-    text_field: str = "text"  # the column with the texts
-    label_field: str = "label"  # the column with the class names
-    splits: str | None = None  # folder with train.txt, valid.txt, test.txt; null: drawn from seed
-    problems: str = "refuse"  # refuse | drop
-
-    def __post_init__(self) -> None:
-        """Check the names."""
-        one_of("data.problems", self.problems, PROBLEMS)
-
-
-@dataclass
-class Preset:
-    """A published data set, downloaded once with a checksum, or read from `path`."""
-
-    name: str = MISSING  # clinc150 | banking77 | hwu64
-    path: str | None = None  # a folder with full.jsonl; null: download into cache_dir
-    splits: str | None = None  # null: the first published class split
-    problems: str = "drop"  # their few faults are known, and counted when they are dropped
-    cache_dir: str = "~/.cache/metaformer"  # where downloads are kept
-
-    def __post_init__(self) -> None:
-        """Check the names."""
-        one_of("data.problems", self.problems, PROBLEMS)
 
 
 @dataclass

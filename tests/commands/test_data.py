@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from metaformer_cli.commands.data import data, describe
-from metaformer_cli.config.schema import Builtin, DataCommand, FewShotText, Files
+from metaformer_cli.config.schema import DataCommand, FewShotText
+from metaformer_cli.config.schema_data import Builtin, Files
 from metaformer_cli.data.dataset import Dataset
 
 DATASET = Dataset(

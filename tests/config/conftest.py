@@ -11,13 +11,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from metaformer_cli.config.schema import (
-    Builtin,
     FewShotText,
     GradientLearner,
     Train,
     TrainCommand,
     Transformer,
 )
+from metaformer_cli.config.schema_data import Builtin
 from metaformer_cli.training.checkpoint_header import Header
 
 MakeRun = Callable[..., Path]

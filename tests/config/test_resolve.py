@@ -93,6 +93,7 @@ def test_only_what_leaves_a_run_the_same_can_change(make_run):
         *("run_dir", "resume", "device", "train.steps", "train.eval_every", "train.log_every"),
         "train.patience",
         "train.processes",
+        *("learner.chunk", "engine.compile", "engine.precision", "engine.kept_steps"),
     }
     changes: dict[str, Any] = {"train__eval_every": 3, "train__log_every": 2, "train__patience": 5}
     config = resolved("train", resume="run", **changes)

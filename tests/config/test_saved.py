@@ -13,7 +13,8 @@ from metaformer_cli.config.saved import (
     run_folder,
     to_yaml,
 )
-from metaformer_cli.config.schema import Builtin, DataCommand, FewShotText
+from metaformer_cli.config.schema import DataCommand, FewShotText
+from metaformer_cli.config.schema_data import Builtin
 
 
 def test_a_run_folder_means_its_best_checkpoint_then_its_last_then_the_one_before(make_run):

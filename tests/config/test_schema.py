@@ -6,20 +6,19 @@ from typing import Any
 
 import pytest
 
-from metaformer_cli.config import schema
+from metaformer_cli.config import schema_data
 from metaformer_cli.config.schema import (
-    Builtin,
     DataCommand,
     Eval,
     EvalCommand,
     FewShotText,
-    Files,
     GradientLearner,
     TfIdf,
     Train,
     TrainCommand,
     Transformer,
 )
+from metaformer_cli.config.schema_data import Builtin, Files
 
 CHOSEN: dict[str, Any] = {"task": FewShotText(), "data": Builtin(), "model": Transformer()}
 
@@ -77,4 +76,4 @@ def test_the_edges_of_what_is_allowed_are_allowed():
 def test_what_must_be_given_is_marked_as_omegaconf_marks_it():
     from omegaconf import MISSING
 
-    assert schema.MISSING == MISSING
+    assert schema_data.MISSING == MISSING
