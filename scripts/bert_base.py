@@ -46,12 +46,12 @@ def make_model(folder: Path, words: list[str]) -> None:
 
 
 def make_texts(file: Path, words: list[str]) -> None:
-    """Write texts of 30 words, which two special tokens make 32 tokens, in 15 classes."""
+    """Write texts of 30 words, which two special tokens make 32 tokens, in 40 classes."""
     rng = random.Random(0)
     with file.open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["text", "label"])
-        for label in range(15):
+        for label in range(40):
             rows.writerows([" ".join(rng.choices(words, k=30)), label] for _ in range(6))
 
 
