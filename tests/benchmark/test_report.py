@@ -79,7 +79,7 @@ def test_a_report_has_every_mode_asked_for_in_a_table_in_json_and_in_a_plot(meta
     for name in report["modes"]:
         assert f"\n{name:24}" in done.stdout
     figures = report["reference"]
-    assert 0 < figures["useful_flops_per_episode"] < figures["executed_flops_per_episode"]
+    assert 0 < figures["useful_flops_per_episode"] <= figures["executed_flops_per_episode"]
     stored = report["stored_bytes_by_steps"]
     assert stored == {"2": 4 * figures["adapted_parameters"] * 3}
     assert report["config"]["bench"]["episodes"] == 2
