@@ -1,7 +1,7 @@
 """How much memory meta-training takes, estimated before it starts.
 
 The factors were fitted to the peak memory of whole processes, on encoders of width 128 to 512 with
-2 to 6 layers in float32 on a CPU; an estimate may be off by half.
+2 to 6 layers in float32 on a CPU; an estimate may be off by a factor of two.
 """
 
 from __future__ import annotations
