@@ -36,9 +36,6 @@ _PATHS = ("run_dir", "resume", "ckpt", "support", "query", "out")
 _GROUP_PATHS = {"data": ("path", "splits", "cache_dir"), "model": ("path",)}
 
 
-_MODELS = GROUPS["model"]
-
-
 class _Stopped(BaseException):
     """A job's error on its way past Hydra, which would keep it until the whole sweep is done."""
 
@@ -268,7 +265,11 @@ def _composed(command: str, node: DictConfig, words: Sequence[str]) -> Composed:
                 options[name] = _with_home(options[name])
     given = {override.key_or_group: override.value() for override in _overrides(words)}
     model = values.get("model")
-    if isinstance(model, dict) and model.get("path") == "???" and model["name"] not in _MODELS:
+    if (
+        isinstance(model, dict)
+        and model.get("path") == "???"
+        and model["name"] not in GROUPS["model"]
+    ):
         # model=pretrained model.name=WHAT: the name is that of the encoder, not of the choice
         model |= {"name": "pretrained", "path": _with_home(model["name"])}
         given["model.path"] = given.pop("model.name", None)

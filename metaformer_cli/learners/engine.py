@@ -45,12 +45,17 @@ class Engine:
 
     def __post_init__(self) -> None:
         """Check that what is mapped is not compiled."""
-        assert self.chunk == 1 or not self.compile
+        assert not (self.mapped and self.compile)
+
+    @property
+    def mapped(self) -> bool:
+        """Whether tensors have a first axis, of episodes."""
+        return self.chunk > 1
 
     @property
     def gradient(self) -> Gradient:
         """What differentiates the inner loss."""
-        return mapped_gradient if self.compile or self.chunk > 1 else autograd_gradient
+        return mapped_gradient if self.compile or self.mapped else autograd_gradient
 
     def chunks(self, episodes: Sequence[Episode]) -> Iterator[list[int]]:
         """The places of episodes that can run as one: of the same ways, shots and queries."""
@@ -89,7 +94,7 @@ class Engine:
 
             return torch.vmap(function, in_dims=(axes(fast), axes(slow), 0))(fast, slow, batch)
 
-        whole = over_episodes if self.chunk > 1 else function
+        whole = over_episodes if self.mapped else function
         if self.compile:
             # or it says that there is no GPU, where a compiler for one is installed
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -99,14 +104,14 @@ class Engine:
 
         def run(fast: Parameters, slow: Parameters, batch: Mapping[str, Tensor]) -> Any:
             with ExitStack() as stack:
-                if plain or self.chunk > 1:
+                if plain or self.mapped:
                     stack.enter_context(plain_attention())
                 if self.precision == "bf16":
                     device = batch["targets"].device.type
                     # no cache: it would keep casts of one inner step's weights for the next
                     stack.enter_context(torch.autocast(device, torch.bfloat16, cache_enabled=False))
                 if self.compile:
-                    mark_sizes({**fast, **slow, **batch}, varying, int(self.chunk > 1))
+                    mark_sizes({**fast, **slow, **batch}, varying)
                 return whole(fast, slow, batch)
 
         return run
@@ -118,8 +123,8 @@ def mapped_gradient(loss: Loss, fast: Parameters) -> Parameters:
     return gradients
 
 
-def mark_sizes(tensors: Mapping[str, Tensor], varying: Mapping[str, int], first_axes: int) -> None:
+def mark_sizes(tensors: Mapping[str, Tensor], varying: Mapping[str, int]) -> None:
     """Tell the compiler which sizes differ from episode to episode, lest it compile for each."""
     for name, axis in varying.items():
         if name in tensors:
-            torch._dynamo.maybe_mark_dynamic(tensors[name], first_axes + axis)
+            torch._dynamo.maybe_mark_dynamic(tensors[name], axis)

@@ -197,7 +197,7 @@ def add_adjoint_gradient(
     maml: MAML, total: Parameters, meta: Parameters, episodes: Sequence[Episode]
 ) -> tuple[list[float], list[float]]:
     """∇_meta L(θ_K; query) by the adjoint, with memory flat in the number of steps."""
-    model, stacked, ways = maml.model, maml.engine.chunk > 1, episodes[0].ways
+    model, stacked, ways = maml.model, maml.engine.mapped, episodes[0].ways
     seeds = [episode.seed for episode in episodes]
     sets = [[episode.support.inputs, episode.query.inputs] for episode in episodes]
     rows = Rows(model, sets, stacked=stacked)
