@@ -1,6 +1,7 @@
-"""The attention room: every Transformer here attends through this one function.
+"""The attention room: every Transformer here attends through `packed_attention`.
 
-Shape suffixes: N sequences, H heads, L places of the longest sequence, K width of a head.
+Shape suffixes: T packed tokens, N sequences, H heads, L places of the longest sequence, K width of
+a head; 3 stands for queries, keys and values.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from metaformer_cli.models.packed import Inputs, to_places, to_tokens
 
 _plain = False
 
@@ -28,6 +31,21 @@ def plain_attention() -> Iterator[None]:
         yield
     finally:
         _plain = before
+
+
+def packed_attention(
+    qkv_T3HK: Tensor, inputs: Inputs, mask: Tensor, *, scale: float | None = None
+) -> Tensor:
+    """[T, H, K] what each token gathers from its own sequence.
+
+    Args:
+        qkv_T3HK: queries, keys and values of packed tokens.
+        inputs: with what `heads_apart` returns.
+        mask: as for `attention`.
+        scale: as for `attention`.
+    """
+    query_NHLK, key_NHLK, value_NHLK = to_places(qkv_T3HK, inputs).unbind(0)
+    return to_tokens(attention(query_NHLK, key_NHLK, value_NHLK, mask, scale=scale), inputs)
 
 
 def attention(

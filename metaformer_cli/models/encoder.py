@@ -41,8 +41,7 @@ class TextEncoder(nn.Module):
 
     def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What `forward` reads besides, and no parameter changes: computed once an episode."""
-        del inputs
-        return {}
+        return self.backbone.frozen(inputs)
 
     @property
     def trunk_layers(self) -> int:
@@ -104,9 +103,10 @@ class LexicalTextEncoder(TextEncoder):
         self.log_radius = nn.Parameter(torch.tensor(math.log(RADIUS)))
 
     def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """R and a of each token."""
+        """What the backbone does not change, and R and a of each token."""
         tokens_T = inputs["tokens"]
-        return {"vectors": self.vectors[tokens_T], "weights": self.weights[tokens_T]}
+        lexical = {"vectors": self.vectors[tokens_T], "weights": self.weights[tokens_T]}
+        return super().frozen(inputs) | lexical
 
     def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """[N, W + D] features from token vectors.

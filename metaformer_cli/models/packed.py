@@ -1,7 +1,7 @@
 """Packed sequences: from one axis of tokens to padded places and back, and episodes side by side.
 
 Shape suffixes: T packed tokens of all sequences, N sequences, L places of the longest sequence,
-D features, E episodes.
+H heads of attention, K width of a head, E episodes; 3 stands for queries, keys and values.
 """
 
 from __future__ import annotations
@@ -16,19 +16,51 @@ Inputs = Mapping[str, Tensor]
 
 # The axis of each input whose size differs between episodes of equal ways, shots and queries.
 VARYING = {
-    **dict.fromkeys(("tokens", "positions", "places", "sequences", "vectors", "weights"), 0),
+    **dict.fromkeys(("tokens", "positions", "places", "head_places", "sequences"), 0),
+    **dict.fromkeys(("turns", "sinusoids", "vectors", "weights"), 0),
     **dict.fromkeys(("slots", "mask", "dropout"), 1),
+    "head_slots": 3,
 }
 
 
-def to_places(x_TD: Tensor, inputs: Inputs) -> Tensor:
-    """[N·L, D] the tokens' vectors at their places; any where there is no token."""
-    return x_TD.index_select(0, inputs["slots"].flatten())
+def heads_apart(inputs: Inputs, heads: int) -> dict[str, Tensor]:
+    """Where each head finds its vectors; computed once an episode, not in each layer.
+
+    With one index for each head, rows are taken in the order in which attention reads them, and
+    nothing has to be transposed.
+
+    Args:
+        inputs: with `slots` and `places`, as `tasks.packing.pack` describes them.
+        heads: H.
+
+    Returns:
+        `head_slots` [3, N, H, L] index in T·3·H of each place's vectors; `head_places` [T, H] index
+        in N·H·L of each token's.
+    """
+    slots_NL, places_T = inputs["slots"], inputs["places"]
+    longest = slots_NL.shape[1]
+    heads_H = torch.arange(heads, device=slots_NL.device)
+    kinds_3 = torch.arange(3, device=slots_NL.device)
+    sequences_T, positions_T = places_T // longest, places_T % longest
+    return {
+        "head_slots": (slots_NL[:, None] * 3 + kinds_3[:, None, None, None]) * heads
+        + heads_H[:, None],
+        "head_places": (sequences_T[:, None] * heads + heads_H) * longest + positions_T[:, None],
+    }
 
 
-def to_tokens(x_PD: Tensor, inputs: Inputs) -> Tensor:
-    """[T, D] the vectors at the places of tokens: the opposite of `to_places`."""
-    return x_PD.index_select(0, inputs["places"])
+def to_places(x_T3HK: Tensor, inputs: Inputs) -> Tensor:
+    """[3, N, H, L, K] the tokens' vectors at their places; any where there is no token."""
+    slots_3NHL = inputs["head_slots"]
+    rows = x_T3HK.flatten(0, -2).index_select(0, slots_3NHL.flatten())
+    return rows.view(*slots_3NHL.shape, -1)
+
+
+def to_tokens(x_NHLK: Tensor, inputs: Inputs) -> Tensor:
+    """[T, H, K] the vectors at the places of tokens: the opposite of `to_places`."""
+    places_TH = inputs["head_places"]
+    rows = x_NHLK.flatten(0, -2).index_select(0, places_TH.flatten())
+    return rows.view(*places_TH.shape, -1)
 
 
 def membership(inputs: Inputs) -> Tensor:
@@ -50,7 +82,7 @@ def stack(batches: Sequence[Inputs]) -> dict[str, Tensor]:
     stacked = {}
     for name in batches[0]:
         parts = [batch[name] for batch in batches]
-        if name == "places":  # n·L + l, of the L that they now have
+        if name in ("places", "head_places"):  # …·L + l, of the L that they now have
             widths = [batch["mask"].shape[1] for batch in batches]
             parts = [
                 part // width * longest + part % width

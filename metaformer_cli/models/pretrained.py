@@ -20,9 +20,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from metaformer_cli.models.attention import attention
+from metaformer_cli.models.attention import packed_attention
 from metaformer_cli.models.lora import merge_lora
-from metaformer_cli.models.packed import membership, to_places, to_tokens
+from metaformer_cli.models.packed import heads_apart, membership
 from metaformer_cli.models.transformer import LayerNorm
 
 # By model type: where the layers are, and the norm behind the last one.
@@ -97,9 +97,8 @@ class PretrainedEncoder(nn.Module):
             )
 
     def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What `forward` reads besides, and no parameter changes: nothing."""
-        del inputs
-        return {}
+        """What `forward` reads besides, and no parameter changes: computed once an episode."""
+        return heads_apart(inputs, self.model.config.num_attention_heads)
 
     def layer_of(self, name: str) -> int:
         """The layer that a parameter belongs to; -1: it lies before them, `layers`: behind."""
@@ -119,6 +118,8 @@ class PretrainedEncoder(nn.Module):
         Returns:
             [N, D] features of the sequences; of the trunk, [T, D] what `hidden` takes.
         """
+        if "head_slots" not in inputs:
+            inputs = {**inputs, **self.frozen(inputs)}
         if "hidden" in inputs:
             x_1TD, first = inputs["hidden"][None], self.trunk_layers
         else:
@@ -249,21 +250,15 @@ def attend(
         value_1HTK: values.
         attention_mask: [N, 1, L, L] from `visible`.
         scaling: of the scores.
-        packing: as `tasks.packing.pack` describes.
+        packing: with what `heads_apart` returns.
         others: what does not matter without dropout and caches.
 
     Returns:
         [1, T, H, K] attended values; and no weights.
     """
     del module, others
-    N, L = packing["slots"].shape
-    _, H, T, K = query_1HTK.shape
     qkv_T3HK = torch.cat([query_1HTK, key_1HTK, value_1HTK]).permute(2, 0, 1, 3)
-    padded = to_places(qkv_T3HK.reshape(T, 3 * H * K), packing)
-    q, k, v = padded.view(N, L, 3, H, K).permute(2, 0, 3, 1, 4)
-    attended_NHLK = attention(q, k, v, attention_mask, scale=scaling)
-    attended_TD = to_tokens(attended_NHLK.transpose(1, 2).reshape(N * L, H * K), packing)
-    return attended_TD.view(1, T, H, K), None
+    return packed_attention(qkv_T3HK, packing, attention_mask, scale=scaling)[None], None
 
 
 def _load(values: dict[str, Any], weights: str | None) -> Any:

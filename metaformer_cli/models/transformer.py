@@ -6,7 +6,7 @@ embeddings, norms and projections work; attention alone sees a padded view.
 
 Shape suffixes: T packed tokens of all sequences, N sequences, L places of the longest sequence,
 D width, H heads, K width of a head (D / H), R pairs of a head's features (K / 2), S places where
-dropout acts; a digit counts what is stacked (2: queries and keys, 3: with values).
+dropout acts; a digit counts what is stacked (2: cosines and sines, 3: queries, keys and values).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaformer_cli.models.attention import attention
-from metaformer_cli.models.packed import to_places, to_tokens
+from metaformer_cli.models.attention import packed_attention
+from metaformer_cli.models.packed import heads_apart
 
 Keep = Tensor | float  # what multiplies a block's output: dropout's 0 or 1/(1-p), or 1
 
@@ -58,7 +58,7 @@ class TransformerEncoder(nn.Module):
         norm: str,
     ) -> None:
         super().__init__()
-        self.head_width = width // heads
+        self.heads, self.head_width = heads, width // heads
         if positions == "rotary" and self.head_width % 2:
             raise ValueError(
                 f"model.positions=rotary needs heads of an even width, and model.width={width} "
@@ -80,6 +80,20 @@ class TransformerEncoder(nn.Module):
             return int(name.split(".")[1])
         return self.layers if name.startswith("final_norm.") else -1
 
+    def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `forward` reads besides, and no parameter changes: computed once an episode.
+
+        Sines and cosines among it, which a compiler would compute anew for each head and layer.
+        """
+        frozen = heads_apart(inputs, self.heads)
+        positions_T = inputs["positions"].to(self.embedding.weight.dtype)
+        if self.positions == "sinusoidal":
+            frozen["sinusoids"] = sinusoids(positions_T, self.width)
+        elif self.positions == "rotary":  # values are not turned
+            positions_T3 = positions_T[:, None] * positions_T.new_tensor([1, 1, 0])
+            frozen["turns"] = turns(positions_T3, self.head_width)
+        return frozen
+
     def forward(self, inputs: Mapping[str, Tensor], *, only_trunk: bool = False) -> Tensor:
         """Encode packed sequences.
 
@@ -87,22 +101,21 @@ class TransformerEncoder(nn.Module):
             inputs: `tokens` [T] ids; `positions` [T] place of each in its sequence; `slots` [N, L]
                 index in T of each place (any, where there is no token); `mask` [N, L] where there
                 is one; `places` [T] index in N·L of each token; `sequences` [T] the sequence of
-                each token, N for one of padding; optionally `dropout` [S, T, D], what
-                `draw_dropout` returns, and `hidden` [T, D], what `only_trunk` returned.
+                each token, N for one of padding; optionally what `frozen` returns, `dropout`
+                [S, T, D], what `draw_dropout` returns, and `hidden` [T, D], what `only_trunk` did.
             only_trunk: stop after the first `trunk_layers` blocks.
 
         Returns:
             [T, D] a vector for each token.
         """
+        if "head_slots" not in inputs:
+            inputs = {**inputs, **self.frozen(inputs)}
         x_TD = inputs["hidden"] if "hidden" in inputs else self.embed(inputs)
-        angles_TR = None
-        if self.positions == "rotary":
-            angles_TR = phases(inputs["positions"].to(x_TD.dtype), self.head_width)
         keep_STD = inputs.get("dropout")
         first = self.trunk_layers if "hidden" in inputs else 0
         for i in range(first, self.trunk_layers if only_trunk else self.layers):
             keep = (1.0, 1.0) if keep_STD is None else (keep_STD[2 * i], keep_STD[2 * i + 1])
-            x_TD = self.blocks[i](x_TD, inputs, angles_TR, keep)
+            x_TD = self.blocks[i](x_TD, inputs, keep)
         return x_TD if only_trunk else self.final_norm(x_TD)
 
     def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -112,7 +125,7 @@ class TransformerEncoder(nn.Module):
         if self.positions == "learned":
             x_TD = x_TD + self.position_embedding.weight.index_select(0, inputs["positions"])
         elif self.positions == "sinusoidal":
-            x_TD = x_TD + sinusoids(inputs["positions"].to(x_TD.dtype), self.width)
+            x_TD = x_TD + inputs["sinusoids"].to(x_TD.dtype)
         return x_TD
 
     def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
@@ -143,39 +156,29 @@ class Block(nn.Module):
         self,
         x_TD: Tensor,
         inputs: Mapping[str, Tensor],
-        angles_TR: Tensor | None,
         keep: tuple[Keep, Keep],
     ) -> Tensor:
         """[T, D] the residual stream behind this block.
 
         Args:
             x_TD: the residual stream before it.
-            inputs: the packing, as in `TransformerEncoder.forward`.
-            angles_TR: by which queries and keys are turned; None for other kinds of positions.
+            inputs: as in `TransformerEncoder.forward`.
             keep: what multiplies the attention's output, and the perceptron's.
         """
         if self.pre_norm:
-            x_TD = x_TD + keep[0] * self.attend(self.attention_norm(x_TD), inputs, angles_TR)
+            x_TD = x_TD + keep[0] * self.attend(self.attention_norm(x_TD), inputs)
             return x_TD + keep[1] * self.mlp(self.mlp_norm(x_TD))
-        x_TD = self.attention_norm(x_TD + keep[0] * self.attend(x_TD, inputs, angles_TR))
+        x_TD = self.attention_norm(x_TD + keep[0] * self.attend(x_TD, inputs))
         output_TD: Tensor = self.mlp_norm(x_TD + keep[1] * self.mlp(x_TD))
         return output_TD
 
-    def attend(
-        self, x_TD: Tensor, inputs: Mapping[str, Tensor], angles_TR: Tensor | None
-    ) -> Tensor:
+    def attend(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """[T, D] what each token gathers from its own sequence."""
-        T, D = x_TD.shape
-        N, L = inputs["slots"].shape
-        qkv_T3HK = self.query_key_value(x_TD).view(T, 3, self.heads, D // self.heads)
-        if angles_TR is not None:
-            qk_T2HK = rotate(qkv_T3HK[:, :2], angles_TR)
-            qkv_T3HK = torch.cat([qk_T2HK, qkv_T3HK[:, 2:]], dim=1)
-        padded = to_places(qkv_T3HK.reshape(T, 3 * D), inputs)
-        q, k, v = padded.view(N, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        attended_NHLK = attention(q, k, v, inputs["mask"][:, None, None])
-        attended_TD = to_tokens(attended_NHLK.transpose(1, 2).reshape(N * L, D), inputs)
-        output_TD: Tensor = self.attention_out(attended_TD)
+        qkv_T3HK = self.query_key_value(x_TD).unflatten(1, (3, self.heads, -1))
+        if "turns" in inputs:
+            qkv_T3HK = rotate(qkv_T3HK, inputs["turns"].to(x_TD.dtype))
+        attended_THK = packed_attention(qkv_T3HK, inputs, inputs["mask"][:, None, None])
+        output_TD: Tensor = self.attention_out(attended_THK.flatten(1))
         return output_TD
 
     def mlp(self, x_TD: Tensor) -> Tensor:
@@ -200,10 +203,10 @@ class LayerNorm(nn.LayerNorm):
         return torch.addcmul(self.bias, x_TD, self.weight)
 
 
-def phases(positions_T: Tensor, width: int) -> Tensor:
-    """[T, width / 2] p / 10000^(2i/width), the angle of position p in the i-th pair of features."""
-    rates = 10_000.0 ** (-torch.arange(0, width, 2).to(positions_T) / width)
-    return positions_T[:, None] * rates
+def phases(positions: Tensor, width: int) -> Tensor:
+    """[…, width / 2] p / 10000^(2i/width), the angle of position p in the i-th pair of features."""
+    rates = 10_000.0 ** (-torch.arange(0, width, 2).to(positions) / width)
+    return positions[..., None] * rates
 
 
 def sinusoids(positions_T: Tensor, width: int) -> Tensor:
@@ -212,12 +215,18 @@ def sinusoids(positions_T: Tensor, width: int) -> Tensor:
     return torch.stack([phases_TR.sin(), phases_TR.cos()], dim=-1).flatten(1)[:, :width]
 
 
-def rotate(x_T2HK: Tensor, angles_TR: Tensor) -> Tensor:
-    """Queries and keys, each pair of features turned by its angle (Su et al. 2021, eq. 15).
+def turns(positions: Tensor, width: int) -> Tensor:
+    """[…, 2, width] what `rotate` multiplies features with, and what their partners."""
+    angles = phases(positions, width)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)], dim=-2)
 
-    A pair is one feature of the first half and its counterpart in the second, which is the
-    paper's formula up to a fixed order of the features.
+
+def rotate(x_T3HK: Tensor, turns_T32K: Tensor) -> Tensor:
+    """Each pair of features (a, b) turned by its angle (Su et al. 2021, eq. 15 and 34).
+
+    The pair becomes (a cos - b sin, b cos + a sin). It is one feature of the first half and its
+    counterpart in the second, which is the paper's formula up to a fixed order of the features.
     """
-    cos, sin = angles_TR.cos()[:, None, None], angles_TR.sin()[:, None, None]
-    a, b = x_T2HK.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    partners_T3HK = x_T3HK.view(*x_T3HK.shape[:-1], 2, -1).flip(-2).flatten(-2)
+    return x_T3HK * turns_T32K[..., :1, :] + partners_T3HK * turns_T32K[..., 1:, :]

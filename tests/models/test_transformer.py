@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from metaformer_cli.models.transformer import TransformerEncoder, phases, rotate, sinusoids
+from metaformer_cli.models.transformer import TransformerEncoder, rotate, sinusoids, turns
 from metaformer_cli.tasks.packing import pack
 
 VOCABULARY, LONGEST, WIDTH, HEADS = 11, 9, 8, 2
@@ -132,7 +132,7 @@ def test_rotary_scores_depend_on_the_distance_alone(query, key, shift, seed):
 
     def score(query, key):
         at = torch.tensor([[query], [key]], dtype=torch.float64)
-        turned = [rotate(x.double(), phases(p, width)) for x, p in zip((q, k), at, strict=True)]
+        turned = [rotate(x.double(), turns(p, width)) for x, p in zip((q, k), at, strict=True)]
         return (turned[0] * turned[1]).sum()
 
     torch.testing.assert_close(

@@ -46,12 +46,6 @@ def test_places_undo_slots(batch):
 
 
 @given(batch=batches)
-def test_a_token_knows_its_sequence(batch):
-    expected = [number for number, ids in enumerate(batch) for _ in ids]
-    assert pack(batch)["sequences"].tolist() == expected
-
-
-@given(batch=batches)
 def test_padded_every_place_has_a_token_and_padding_is_in_no_sequence(batch):
     inputs = pad(pack(batch))
     longest = max(map(len, batch))
