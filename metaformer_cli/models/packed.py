@@ -16,8 +16,8 @@ Inputs = Mapping[str, Tensor]
 
 # The axis of each input whose size differs between episodes of equal ways, shots and queries.
 VARYING = {
-    **dict.fromkeys(("tokens", "positions", "places", "head_places", "sequences"), 0),
-    **dict.fromkeys(("turns", "sinusoids", "vectors", "weights"), 0),
+    **dict.fromkeys(("tokens", "types", "type_of", "positions", "sequences"), 0),
+    **dict.fromkeys(("places", "head_places", "turns", "sinusoids", "vectors", "weights"), 0),
     **dict.fromkeys(("slots", "mask", "dropout"), 1),
     "head_slots": 3,
 }

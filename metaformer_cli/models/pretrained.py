@@ -5,8 +5,9 @@ Of a Hugging Face model, this uses the layers and what lies before and behind th
 As in `TransformerEncoder`, all tokens lie on one packed axis, and attention alone sees a padded
 view.
 
-Shape suffixes: T packed tokens, N sequences, L places of the longest sequence, D width, H heads,
-K width of a head; 1 is the batch axis that Hugging Face's modules expect.
+Shape suffixes: T packed tokens, U types of them (distinct ids), N sequences, L places of the
+longest sequence, D width, H heads, K width of a head; 1 is the batch axis that Hugging Face's
+modules expect.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class PretrainedEncoder(nn.Module):
         self.first_position = self.model.config.pad_token_id + 1 if architecture == "roberta" else 0
         embedding = self.model.get_input_embeddings()
         name = next(name for name, module in self.named_modules() if module is embedding)
-        self.lookups = {f"{name}.weight": "tokens"}
+        self.lookups = {f"{name}.weight": "types"}
         longest = self.model.config.max_position_embeddings - self.first_position
         if max_tokens > longest:
             raise ValueError(
@@ -143,7 +144,8 @@ class PretrainedEncoder(nn.Module):
         `padding_idx` means another token.
         """
         weight_VD = self.model.get_input_embeddings().weight
-        x_1TD = weight_VD.index_select(0, inputs["tokens"])[None]
+        x_UD = weight_VD.index_select(0, inputs["types"])
+        x_1TD = x_UD.index_select(0, inputs["type_of"])[None]
         positions_1T = inputs["positions"][None] + self.first_position
         if self.architecture == "gpt2":
             embedded_1TD: Tensor = x_1TD + self.model.wpe(positions_1T)

@@ -4,9 +4,10 @@ Sentences are short and uneven: padded to the longest, a third of all products w
 nothing. So the tokens of all sequences lie one after another in one packed axis, on which
 embeddings, norms and projections work; attention alone sees a padded view.
 
-Shape suffixes: T packed tokens of all sequences, N sequences, L places of the longest sequence,
-D width, H heads, K width of a head (D / H), R pairs of a head's features (K / 2), S places where
-dropout acts; a digit counts what is stacked (2: cosines and sines, 3: queries, keys and values).
+Shape suffixes: T packed tokens of all sequences, U types of them (distinct ids), N sequences,
+L places of the longest sequence, D width, E three times that, H heads, K width of a head (D / H),
+R pairs of a head's features (K / 2), S places where dropout acts; a digit counts what is stacked
+(2: cosines and sines, 3: queries, keys and values).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class TransformerEncoder(nn.Module):
     """
 
     # The parameters that are only ever looked up by rows, and the input that holds the rows.
-    lookups: Mapping[str, str] = {"embedding.weight": "tokens"}
+    lookups: Mapping[str, str] = {"embedding.weight": "types"}
     trunk_layers = 0  # the lower blocks that `only_trunk` runs, and `hidden` spares
 
     def __init__(
@@ -98,11 +99,8 @@ class TransformerEncoder(nn.Module):
         """Encode packed sequences.
 
         Args:
-            inputs: `tokens` [T] ids; `positions` [T] place of each in its sequence; `slots` [N, L]
-                index in T of each place (any, where there is no token); `mask` [N, L] where there
-                is one; `places` [T] index in N·L of each token; `sequences` [T] the sequence of
-                each token, N for one of padding; optionally what `frozen` returns, `dropout`
-                [S, T, D], what `draw_dropout` returns, and `hidden` [T, D], what `only_trunk` did.
+            inputs: what `tasks.packing.pack` returns; optionally what `frozen` does, `dropout`
+                [S, T, D], what `draw_dropout` does, and `hidden` [T, D], what `only_trunk` did.
             only_trunk: stop after the first `trunk_layers` blocks.
 
         Returns:
@@ -110,23 +108,30 @@ class TransformerEncoder(nn.Module):
         """
         if "head_slots" not in inputs:
             inputs = {**inputs, **self.frozen(inputs)}
-        x_TD = inputs["hidden"] if "hidden" in inputs else self.embed(inputs)
+        if "hidden" in inputs:
+            x_TD, types_UD, first = inputs["hidden"], None, self.trunk_layers
+        else:
+            x_TD, types_UD, first = *self.embed(inputs), 0
         keep_STD = inputs.get("dropout")
-        first = self.trunk_layers if "hidden" in inputs else 0
         for i in range(first, self.trunk_layers if only_trunk else self.layers):
             keep = (1.0, 1.0) if keep_STD is None else (keep_STD[2 * i], keep_STD[2 * i + 1])
-            x_TD = self.blocks[i](x_TD, inputs, keep)
+            x_TD = self.blocks[i](x_TD, inputs, keep, types_UD)
+            types_UD = None  # attention has told the tokens of a type apart
         return x_TD if only_trunk else self.final_norm(x_TD)
 
-    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """[T, D] the tokens' embeddings, with added positions where there are such."""
-        # Not nn.Embedding's own lookup: its second derivative would be compiled for one T alone.
-        x_TD = self.embedding.weight.index_select(0, inputs["tokens"])
+    def embed(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """[T, D] the tokens' embeddings, with added positions where there are such.
+
+        And, where there are not, [U, D] those of the types: all tokens of a type are alike.
+        """
+        # Not nn.Embedding's own lookup: its second derivative would be compiled for one U alone.
+        types_UD = self.embedding.weight.index_select(0, inputs["types"])
+        x_TD = types_UD.index_select(0, inputs["type_of"])
         if self.positions == "learned":
-            x_TD = x_TD + self.position_embedding.weight.index_select(0, inputs["positions"])
-        elif self.positions == "sinusoidal":
-            x_TD = x_TD + inputs["sinusoids"].to(x_TD.dtype)
-        return x_TD
+            return x_TD + self.position_embedding.weight.index_select(0, inputs["positions"]), None
+        if self.positions == "sinusoidal":
+            return x_TD + inputs["sinusoids"].to(x_TD.dtype), None
+        return x_TD, types_UD
 
     def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
         """Draw what `inputs["dropout"]` holds: 0, or 1/(1-p), for each block's two outputs.
@@ -157,6 +162,7 @@ class Block(nn.Module):
         x_TD: Tensor,
         inputs: Mapping[str, Tensor],
         keep: tuple[Keep, Keep],
+        types_UD: Tensor | None,
     ) -> Tensor:
         """[T, D] the residual stream behind this block.
 
@@ -164,19 +170,31 @@ class Block(nn.Module):
             x_TD: the residual stream before it.
             inputs: as in `TransformerEncoder.forward`.
             keep: what multiplies the attention's output, and the perceptron's.
+            types_UD: the residual stream of each type, where it is that of all its tokens: then
+                queries, keys and values are computed once for each.
         """
+        if types_UD is None:
+            qkv_TE = self.project(x_TD)
+        else:
+            qkv_TE = self.project(types_UD).index_select(0, inputs["type_of"])
+        attended_TD = keep[0] * self.attend(qkv_TE, inputs)
         if self.pre_norm:
-            x_TD = x_TD + keep[0] * self.attend(self.attention_norm(x_TD), inputs)
+            x_TD = x_TD + attended_TD
             return x_TD + keep[1] * self.mlp(self.mlp_norm(x_TD))
-        x_TD = self.attention_norm(x_TD + keep[0] * self.attend(x_TD, inputs))
+        x_TD = self.attention_norm(x_TD + attended_TD)
         output_TD: Tensor = self.mlp_norm(x_TD + keep[1] * self.mlp(x_TD))
         return output_TD
 
-    def attend(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    def project(self, x_TD: Tensor) -> Tensor:
+        """[T, E] queries, keys and values of all heads."""
+        qkv_TE: Tensor = self.query_key_value(self.attention_norm(x_TD) if self.pre_norm else x_TD)
+        return qkv_TE
+
+    def attend(self, qkv_TE: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """[T, D] what each token gathers from its own sequence."""
-        qkv_T3HK = self.query_key_value(x_TD).unflatten(1, (3, self.heads, -1))
+        qkv_T3HK = qkv_TE.view(len(qkv_TE), 3, self.heads, -1)
         if "turns" in inputs:
-            qkv_T3HK = rotate(qkv_T3HK, inputs["turns"].to(x_TD.dtype))
+            qkv_T3HK = rotate(qkv_T3HK, inputs["turns"].to(qkv_TE.dtype))
         attended_THK = packed_attention(qkv_T3HK, inputs, inputs["mask"][:, None, None])
         output_TD: Tensor = self.attention_out(attended_THK.flatten(1))
         return output_TD

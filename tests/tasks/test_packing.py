@@ -31,6 +31,13 @@ def test_tokens_and_positions_are_laid_out_without_padding(batch):
 
 
 @given(batch=batches)
+def test_types_are_the_distinct_tokens_and_each_token_knows_its_own(batch):
+    packed = pack(batch)
+    assert packed["types"].tolist() == sorted({token for ids in batch for token in ids})
+    assert packed["types"][packed["type_of"]].tolist() == packed["tokens"].tolist()
+
+
+@given(batch=batches)
 def test_each_token_knows_its_sequence(batch):
     expected = [number for number, ids in enumerate(batch) for _ in ids]
     assert pack(batch)["sequences"].tolist() == expected
@@ -50,6 +57,8 @@ def test_padded_every_place_has_a_token_and_padding_is_in_no_sequence(batch):
     inputs = pad(pack(batch))
     longest = max(map(len, batch))
     assert inputs["tokens"].view(-1, longest).tolist() == padded(batch, 0)
+    assert inputs["types"][inputs["type_of"]].equal(inputs["tokens"])
+    assert len(inputs["types"]) == len(inputs["tokens"])
     assert inputs["positions"].view(-1, longest).tolist() == [list(range(longest))] * len(batch)
     members = [[number] * len(ids) for number, ids in enumerate(batch)]
     assert inputs["sequences"].view(-1, longest).tolist() == padded(members, len(batch))
