@@ -170,6 +170,16 @@ class MAML:
             return {}, lambda _: ({}, {})
         return vjp(lambda meta, _: self.run_trunk(meta, {}, batch.draw("trunk")), meta, {})
 
+    def begin(
+        self, meta: Parameters, trunk: Parameters, support: Batch
+    ) -> tuple[Parameters, PullBack]:
+        """The classifier before the first step, and what pulls a gradient back to what it reads."""
+        if not self.model.head.uses_support:
+            meta = {name: value for name, value in meta.items() if name.startswith("head.")}
+        return vjp(
+            lambda meta, trunk: self.run_start(meta, trunk, support.draw("start")), meta, trunk
+        )
+
     def split(self, meta: Parameters) -> tuple[Parameters, Parameters]:
         """What an episode adapts of the encoder, θ₀, and what acts in its steps besides, φ."""
         fast = {name: value for name, value in meta.items() if name in self.model.adapted}
@@ -208,9 +218,7 @@ def add_adjoint_gradient(
 
     trunk, pull_back_trunk = maml.once(slow, support)
     query_trunk, pull_back_query_trunk = maml.once(slow, query)
-    first, pull_back_first = vjp(
-        lambda meta, trunk: maml.run_start(meta, trunk, support.draw("start")), meta, trunk
-    )
+    first, pull_back_first = maml.begin(meta, trunk, support)
     theta, phi = fast | first, slow | trunk
     steps = maml.steps(support, maml.run_step)
     if maml.first_order:
