@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -119,16 +120,24 @@ def measure(
                     yield name, measured[name]
                 bar.update()
 
+        def say(stage: str) -> None:
+            """What comes next, where no bar shows it: some stages take minutes."""
+            if bar.disable:
+                tqdm.write(f"bench: {stage}", file=sys.stderr)
+
+        say("the gradient in float64")
         judge = stack.enter_context(reference.start(None))
         compared_with = ask_reference(judge, reference.shares[0])
         bar.update()
         teams = {name: stack.enter_context(entrants[name].start(None)) for name in entrants}
+        say(f"first gradients of {len(entrants)} modes, which compile what is compiled")
         for name, mode in turns(entrants):
             with mode.failing_alone():
                 teams[name].ask("run")  # untimed: the first one loads, and compiles
                 found = mean(teams[name].ask("gradient"), entrants[name].shares)
                 mode.error = distance(found, compared_with.gradient)
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
+            say(f"round {number} of {rounds}")
             for size, rates in compared_with.matrix_rates.items():
                 rates.extend(judge.ask("matrix_rate", size))
             for name, mode in turns(entrants):
@@ -136,11 +145,13 @@ def measure(
                     began = time.perf_counter()
                     teams[name].ask("run")
                     mode.seconds.append(time.perf_counter() - began)
+        say("memory")
         for name, mode in turns(entrants):
             with mode.failing_alone():
                 mode.memory_bytes = sum(teams[name].ask("peak_memory"))
             teams[name].close()
         for steps in step_counts:
+            say(f"memory with {steps} inner steps")
             for name, mode in turns(single):
                 mode.memory_by_steps[steps] = memory_at(entrants[name], steps)
     for name, mode in measured.items():
