@@ -66,6 +66,7 @@ def test_a_report_has_every_mode_asked_for_in_a_table_in_json_and_in_a_plot(meta
         "bench: first gradients of 2 modes, which compile what is compiled",
         "bench: round 1 of 1",
         "bench: memory",
+        "bench: memory with 2 inner steps",
     ]
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert done.stdout.splitlines()[0] == ("maml, inner steps: 1, 2 episodes of builtin")
