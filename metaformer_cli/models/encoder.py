@@ -62,6 +62,8 @@ class TextEncoder(nn.Module):
 
         With `only_trunk`, that returns instead what is to be given as `hidden`.
         """
+        if "head_slots" not in inputs:
+            inputs = {**inputs, **self.frozen(inputs)}
         x_TD: Tensor = self.backbone(inputs, only_trunk=only_trunk)
         return x_TD if only_trunk else self.pool(x_TD, inputs)
 
@@ -113,11 +115,10 @@ class LexicalTextEncoder(TextEncoder):
 
         Args:
             x_TD: the token vectors.
-            inputs: as in `forward`; optionally with what `frozen` returns.
+            inputs: as in `forward`, with what `frozen` returns.
         """
-        frozen = inputs if "vectors" in inputs else self.frozen(inputs)
         pool_NT = membership(inputs) * (x_TD @ self.importance).exp()
-        rarity_T, vectors_TW = frozen["weights"].to(x_TD.dtype), frozen["vectors"].to(x_TD.dtype)
+        rarity_T, vectors_TW = inputs["weights"].to(x_TD.dtype), inputs["vectors"].to(x_TD.dtype)
         scale = self.log_radius.exp() / (1 + self.gate.square()).sqrt()
         lexical_NW = of_length(scale, pool_NT * rarity_T @ vectors_TW)
         context_ND = of_length(scale * self.gate, pool_NT @ x_TD)
