@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ settings.register_profile("metaformer", deadline=None)
 settings.load_profile("metaformer")
 
 Metaformer = Callable[..., "subprocess.CompletedProcess[str]"]
+Popen = Callable[..., "subprocess.Popen[str]"]
 
 PRETRAINING_TEXTS = ("book a flight to Rome", "what's the weather?", "wake me at 7 o'clock, please")
 
@@ -62,6 +64,20 @@ def metaformer(environment: dict[str, str]) -> Metaformer:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def popen() -> Iterator[Popen]:
+    """`popen(*words)` starts a Python that ends with the module: left over, it would warn later."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*words: object, **options: Any) -> subprocess.Popen[str]:
+            command = [sys.executable, *map(str, words)]
+            process = stack.enter_context(subprocess.Popen(command, text=True, **options))
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 @pytest.fixture(scope="session")

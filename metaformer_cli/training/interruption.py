@@ -11,7 +11,10 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While entered, notes the first SIGINT or SIGTERM; a second one stops the program at once.
+    """While entered, notes the first SIGINT or SIGTERM; a second one ends the process at once.
+
+    From the first on, the operating system itself ends the process: an exception may be dropped by
+    what it falls into, and whoever started the program may have had it ignore SIGINT.
 
     Args:
         rank: this is one of several processes. The same signal may then come more than once, from
@@ -40,16 +43,14 @@ class Interruption:
     ) -> None:
         if self._rank:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        self._restore()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or signal.Signals(number)
         if self._rank:
             return
-        self._restore()
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_DFL)
         # not print: the signal may have come in the middle of one
         os.write(2, b"\nstopping after this step; once more stops at once, without saving\n")
-
-    def _restore(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)

@@ -15,7 +15,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -134,9 +136,10 @@ class _Rank:
 def launch(work: Callable[..., Any], size: int, *arguments: Any) -> Any:
     """Call `work(place, *arguments)` in `size` new processes; returns what rank 0's call does.
 
-    SIGINT and SIGTERM are passed on, for the work to stop when it can; a second one stops at once.
-    However this ends, no process is left. Ranks wait for each other with files `met-RANK` in
-    `place.meeting`: where one fails before all are there, the others are ended.
+    SIGINT and SIGTERM are passed on, for the work to stop when it can; a second one ends this
+    process at once, and then each rank ends by itself. However this ends, no process is left. Ranks
+    wait for each other with files `met-RANK` in `place.meeting`: where one fails before all are
+    there, the others are ended.
 
     Raises:
         DeadRankError: a rank ended without a word, as if killed.
@@ -146,13 +149,13 @@ def launch(work: Callable[..., Any], size: int, *arguments: Any) -> Any:
         ranks: list[_Rank] = []
         try:
             resource_tracker.ensure_running()  # it would unblock the signals
-            # A rank is born deaf to signals, and hears what came meanwhile when it is ready to.
-            hearing = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-            try:
-                places = [Place(rank, size, rank, Path(folder)) for rank in range(size)]
-                ranks.extend(_Rank(place, work, arguments) for place in places)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, hearing)
+            # A rank is born deaf to signals, as the thread that starts it is, and hears what came
+            # meanwhile when it is ready to. This thread hears all along: a start may take long.
+            deafen = partial(signal.pthread_sigmask, signal.SIG_BLOCK, STOPPING)
+            with ThreadPoolExecutor(1, initializer=deafen) as starter:
+                for rank in range(size):
+                    place = Place(rank, size, rank, Path(folder))
+                    ranks.append(starter.submit(_Rank, place, work, arguments).result())
             _listen(ranks, interruption, Path(folder))
         finally:
             for each in ranks:
@@ -217,6 +220,6 @@ def _end_with_parent(place: Place) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     assert place.meeting is not None
-    parent.join()  # it ends first only where it is killed
+    parent.join()  # it ends first only where it is killed, as by a second signal
     shutil.rmtree(place.meeting, ignore_errors=True)
     os._exit(1)

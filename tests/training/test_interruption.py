@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -17,16 +18,36 @@ def test_the_first_signal_is_noted_and_said_and_the_handlers_come_back(number, c
         assert interruption.signal is None
         os.kill(os.getpid(), number)
         assert interruption.signal == number
-        assert signal.getsignal(number) == before
+        assert [signal.getsignal(each) for each in STOPPING] == [signal.SIG_DFL] * 2
     assert "stopping after this step" in capfd.readouterr().err
     assert signal.getsignal(number) == before
 
 
-def test_a_second_one_stops_at_once():
-    with Interruption():
-        os.kill(os.getpid(), signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+IN_A_DESTRUCTOR = """
+import signal, sys
+from metaformer_cli.training.interruption import Interruption
+
+class Dropping:
+    def __del__(self):  # Python drops what is raised here
+        for number in map(int, sys.argv[2:]):
+            signal.raise_signal(number)
+
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+with Interruption():
+    Dropping()
+print("it goes on")
+"""
+
+
+@pytest.mark.parametrize("second", STOPPING)
+@pytest.mark.parametrize("first", STOPPING)
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])  # & in a script ignores
+def test_a_second_one_ends_it_wherever_it_falls_and_even_where_it_was_ignored(
+    popen, handler, first, second
+):
+    process = popen("-c", IN_A_DESTRUCTOR, handler, int(first), int(second), stdout=subprocess.PIPE)
+    assert process.communicate(timeout=60)[0] == ""
+    assert process.returncode == -second
 
 
 def test_a_rank_hears_what_came_while_it_was_deaf_says_nothing_and_keeps_to_the_first(capfd):

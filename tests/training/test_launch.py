@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from metaformer_cli.training.launch import (
     launch,
     torchrun_place,
 )
+
+Start = Callable[..., "subprocess.Popen[str]"]
 
 # What ranks do here: a module of its own, which they can import.
 WORK = """
@@ -59,10 +62,25 @@ def wait_for_signal(place, folder):
             time.sleep(0.01)
     raise SystemExit(128 + interruption.signal)
 
-def sleep(place, folder):
+def sleep(place, folder, *_):
     Path(folder, str(place.rank)).write_text(str(os.getpid()))
     time.sleep(60)
+
+def linger(folder):
+    Path(folder, "0").write_text(str(os.getpid()))
+    deadline = time.monotonic() + 30
+    while not Path(folder, "go").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+class Slow:  # to read, which the rank does before it can be told the rest
+    def __init__(self, folder):
+        self.folder = folder
+    def __reduce__(self):
+        return linger, (self.folder,)
 """
+
+SAID = "\nstopping after this step; once more stops at once, without saving\n"
 
 
 @pytest.fixture
@@ -102,20 +120,27 @@ def test_a_killed_rank_is_named_with_what_the_survivors_saved(work):
     assert saved == "step 3 is saved"
 
 
-def start(function: str, folder: Path) -> subprocess.Popen[str]:
-    """A process of its own that launches two ranks, once both have told their ids."""
-    code = (
-        "import ranks_work, sys\n"
-        "from metaformer_cli.training.launch import launch\n"
-        "if __name__ == '__main__':\n"
-        f"    launch(ranks_work.{function}, 2, sys.argv[1])\n"
-    )
-    (folder / "main.py").write_text(code)
-    process = subprocess.Popen(
-        [sys.executable, str(folder / "main.py"), str(folder)], stderr=subprocess.PIPE, text=True
-    )
-    wait_until(lambda: all((folder / str(rank)).exists() for rank in range(2)))
-    return process
+@pytest.fixture
+def start(work, popen, tmp_path) -> Start:  # noqa: ARG001, what the ranks do
+    """A process of its own that launches two ranks, once so many have told their ids."""
+
+    def launching(function: str, *arguments: str, told: int = 2) -> subprocess.Popen[str]:
+        code = (
+            "import ranks_work, sys\n"
+            "from metaformer_cli.training.launch import launch\n"
+            "if __name__ == '__main__':\n"
+            "    folder = sys.argv[1]\n"
+            f"    launch(ranks_work.{function}, 2, {', '.join(['folder', *arguments])})\n"
+        )
+        (tmp_path / "main.py").write_text(code)
+        process: subprocess.Popen[str] = popen(
+            tmp_path / "main.py", tmp_path, stderr=subprocess.PIPE
+        )
+        paths = [tmp_path / str(rank) for rank in range(told)]
+        wait_until(lambda: all(path.exists() and path.read_text() for path in paths))
+        return process
+
+    return launching
 
 
 def wait_until(condition) -> None:
@@ -134,38 +159,64 @@ def gone(folder: Path) -> bool:
     return True
 
 
+def is_said(process: subprocess.Popen[str]) -> bool:
+    """Whether the first signal is, which goes before the second: two at a time are one."""
+    assert process.stderr is not None
+    return process.stderr.readline() + process.stderr.readline() == SAID
+
+
 linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 
 
 @linux_only
-@pytest.mark.usefixtures("work")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_the_parent_reaches_every_rank_and_is_said_once(tmp_path, number, code):
-    process = start("wait_for_signal", tmp_path)
+def test_a_signal_to_the_parent_reaches_every_rank_and_is_said_once(start, tmp_path, number, code):
+    process = start("wait_for_signal")
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert err == "\nstopping after this step; once more stops at once, without saving\n"
+    assert err == SAID
     assert gone(tmp_path)
 
 
 @linux_only
-@pytest.mark.usefixtures("work")
-def test_a_second_signal_stops_at_once_and_leaves_no_rank(tmp_path):
-    process = start("sleep", tmp_path)
+def test_a_second_signal_stops_at_once_and_leaves_no_rank(start, tmp_path):
+    process = start("sleep")
     process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    assert process.stderr.readline() + process.stderr.readline() != ""  # it was noted
+    assert is_said(process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert "KeyboardInterrupt" in err
-    assert gone(tmp_path)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
+    wait_until(lambda: gone(tmp_path))  # just after their parent
 
 
 @linux_only
-@pytest.mark.usefixtures("work")
-def test_ranks_end_when_their_parent_is_killed(tmp_path):
-    process = start("sleep", tmp_path)
+def test_a_second_signal_stops_at_once_even_in_the_middle_of_starting_ranks(start, tmp_path):
+    process = start("sleep", "ranks_work.Slow(folder)", "bytes(2**20)", told=1)
+    process.send_signal(signal.SIGINT)
+    assert is_said(process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == -signal.SIGINT
+    (tmp_path / "go").touch()
+    process.communicate(timeout=30)
+    assert not (tmp_path / "1").exists()
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.1, 0.15, 0.2, 0.3])
+def test_signals_at_any_moment_end_it_and_leave_no_rank(start, delay):
+    process = start("sleep", told=0)
+    time.sleep(delay)
+    deadline = time.monotonic() + 30
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    process.communicate(timeout=30)  # returns once no rank holds stderr
+
+
+@linux_only
+def test_ranks_end_when_their_parent_is_killed(start, tmp_path):
+    process = start("sleep")
     process.kill()
     process.communicate(timeout=30)
     wait_until(lambda: gone(tmp_path))
