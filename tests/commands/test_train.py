@@ -8,8 +8,9 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -174,15 +175,11 @@ def test_a_place_that_cannot_be_written_to_is_refused_at_once(metaformer, tiny, 
 # From here on, real processes.
 
 
-def start(*words: str | Path) -> subprocess.Popen[str]:
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    return subprocess.Popen(
-        [sys.executable, "-m", "metaformer_cli", "train", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | threads,
-    )
+@pytest.fixture
+def start(popen) -> Callable[..., subprocess.Popen[str]]:
+    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return partial(popen, "-m", "metaformer_cli", "train", **pipes, env=env)
 
 
 def stop_at(process: subprocess.Popen[str], number: signal.Signals, run: Path, line: int) -> str:
@@ -199,7 +196,7 @@ def stop_at(process: subprocess.Popen[str], number: signal.Signals, run: Path, l
 
 
 def test_killed_interrupted_and_killed_again_it_ends_as_if_nothing_had_been(
-    metaformer, tiny, tmp_path
+    metaformer, start, tiny, tmp_path
 ):
     options = [*tiny, "train.steps=24", "train.log_every=1", "train.eval_every=4"]
     straight, run = tmp_path / "straight", tmp_path / "run"

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,20 +50,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def start(environment) -> Start:
-    """Starts a command line with a process group of its own, and its ranks with it."""
+@pytest.fixture
+def start(popen, environment) -> Start:
+    """Starts a command line."""
 
-    def popen(*words: str | Path, module: str = "metaformer_cli") -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+    def command_line(*words: str | Path, module: str = "metaformer_cli") -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process: subprocess.Popen[str] = popen("-m", module, *words, **pipes, env=environment)
+        return process
 
-    return popen
+    return command_line
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:

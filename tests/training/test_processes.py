@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -38,19 +37,11 @@ except DeadRankError as error:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory, environment) -> list[list[str]]:
+def told(tmp_path_factory, popen, environment) -> list[list[str]]:
     """What three ranks print, of which rank 1 is killed in the end."""
     folder = tmp_path_factory.mktemp("meeting")
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), "3", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(3)
-    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    ranks = [popen("-c", RANK, rank, 3, folder, **pipes, env=environment) for rank in range(3)]
     assert ranks[1].stdout is not None
     first = ranks[1].stdout.readline()
     ranks[1].kill()
