@@ -30,14 +30,15 @@ Usage: metaformer COMMAND [NAME=VALUE ...] [FLAGS]
 
 Commands
   train     meta-train a model on few-shot tasks
-  eval      measure a trained model, or a baseline, on classes held out from it
-  predict   adapt to a labelled file of your own, and label the rows of another
+  eval      judge a trained model, or a baseline, on groups held out from it
+  predict   adapt to a file of your own, and answer the rows of another
   data      say what a data set holds, before training on it
   bench     measure speed and memory of meta-gradients, beside other libraries
 
 Examples
   metaformer train                                  the built-in data, minutes
   metaformer train data=csv data.path=my.csv        labelled texts of your own
+  metaformer train task=fewshot_lm                  another task
   metaformer train -m learner=maml,fomaml seed=0,1  a sweep of four runs
   metaformer train run_dir=RUN resume=true          go on where RUN stopped
   metaformer eval ckpt=RUN task.shots=1             how good on one shot a class
@@ -104,6 +105,11 @@ def _dispatch(words: Sequence[str]) -> int:
     elif {"-h", "--help"}.intersection(words):
         from metaformer_cli.config.help import command_help
 
+        if any(word.startswith("plugins=") for word in words):
+            from metaformer_cli.config.compose import plugin_files
+            from metaformer_cli.config.registry import use_plugins
+
+            use_plugins(plugin_files(words))
         print(command_help(words[0]))
     else:
         _run(words[0], words[1:])
@@ -161,8 +167,9 @@ def _complete(words: Sequence[str]) -> None:
         print(" ".join(name for name in COMMANDS if name.startswith(match[2])))
     elif match and match[2] in COMMANDS:
         os.environ["COMP_LINE"] = match[1] + line[match.end() :]
+        plugins = re.findall(r"(?<=\s)plugins=\S+(?=\s)", line)
         with contextlib.suppress(Exception):  # a half-typed line is often wrong
-            run(match[2], words, _job)
+            run(match[2], [*words, *plugins], _job)
 
 
 def _report(error: Exception) -> None:

@@ -1,31 +1,57 @@
 """What all rooms share: an episode, the examples that it is made of, and how it is judged.
 
-An episode is one few-shot problem: a support set to adapt on, and a query set to be judged on.
-Samplers make episodes, learners consume them, and neither knows the other.
+A data set is groups of rows, split by group. A group is a class, an author, a language, a user, a
+function; a row is what belongs to it, a text, a passage, a rating, a point. An episode is one
+few-shot problem that is drawn from groups of one split: a support set to adapt on, and a query set
+to be judged on. Tasks make episodes, learners consume them, and neither knows the other.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from torch import Tensor
+if TYPE_CHECKING:  # what is drawn and what people read needs no torch
+    from torch import Tensor
+
+Split = Literal["train", "valid", "test"]
+SPLITS: Final = get_args(Split)
+Row = tuple[str | int | float, ...]  # what a task draws, as people, baselines, fingerprints read it
+Groups = Mapping[str, Sequence[Row]]  # the rows of each group of a split
 
 
 @dataclass(frozen=True)
-class Examples:
-    """N examples, as a person reads them and as a model does.
+class Drawn:
+    """An episode before a model's inputs are made of it.
 
     Attributes:
-        texts: the N raw examples, in order; for people and for baselines without a neural model.
-        inputs: what the model reads: named tensors, whose shapes are the model's own affair.
-        targets: [N] class positions, int64; `Episode.classes` names them.
+        groups: the names of what was drawn: N classes, or the one author, user or function.
+        support: the rows to adapt on; may be none.
+        query: the rows to be judged on; none is in the support.
     """
 
-    texts: tuple[str, ...]
+    groups: tuple[str, ...]
+    support: Sequence[Row]
+    query: Sequence[Row]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Rows, as a person reads them and as a model does.
+
+    Attributes:
+        inputs: what the model reads: named tensors. Where there are classes to tell apart, their
+            numbers are among them, as `classes` [C].
+        targets: what is asked, first axis as the outputs': [N] class positions or values, [T]
+            next tokens, …; an integer below 0 does not count.
+        rows: what was drawn.
+    """
+
     inputs: Mapping[str, Tensor]
     targets: Tensor
+    rows: tuple[Row, ...]
 
     def to(self, device: str) -> Examples:
         """The same examples with every tensor on `device`."""
@@ -38,21 +64,17 @@ class Episode:
     """One few-shot problem.
 
     Attributes:
-        support: the labelled examples to adapt on.
+        support: the examples to adapt on.
         query: the examples to be judged on; no query may see another (inductive evaluation).
-        classes: the class names; a target `t` means `classes[t]`.
+        groups: the names of what was drawn; where classes are told apart, a target `t` means
+            `groups[t]`.
         seed: what the episode was drawn from; it also seeds every random draw inside the episode.
     """
 
     support: Examples
     query: Examples
-    classes: tuple[str, ...]
+    groups: tuple[str, ...]
     seed: int
-
-    @property
-    def ways(self) -> int:
-        """How many classes the episode distinguishes."""
-        return len(self.classes)
 
     def to(self, device: str) -> Episode:
         """The same episode with every tensor on `device`."""
@@ -60,16 +82,57 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class Score:
+    """A figure that is reported: its name, its unit and its direction.
+
+    Attributes:
+        name: in reports and metrics, such as `accuracy`.
+        unit: what people read behind the number; `%` shows a share as per cent.
+        lower_is_better: whether less is more.
+    """
+
+    name: str
+    unit: str = ""
+    lower_is_better: bool = False
+
+    def number(self, value: float) -> str:
+        """A value as people read it, without a unit in words."""
+        return f"{value:.1%}" if self.unit == "%" else f"{value:.3f}"
+
+    def show(self, *values: float) -> str:
+        """A value with its unit; a second is half the width of its confidence interval."""
+        words = "" if self.unit in ("", "%") else f" {self.unit}"
+        return " ± ".join(map(self.number, values)) + words
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether `value` is better than another."""
+        return value < than if self.lower_is_better else value > than
+
+
+@dataclass(frozen=True)
 class Objective:
     """What a task asks of a model's outputs.
 
     Attributes:
-        loss: (outputs [N, ...], targets [N]) to the scalar that is minimised, a mean over N.
-        score: (outputs [N, ...], targets [N]) to the [N] figures whose mean is reported.
+        loss: (outputs, targets) to the scalar that is minimised, a mean over what counts.
+        measure: (outputs, examples) to one episode's figures, by the names of `scores`.
+        scores: what is reported; the first leads: it chooses the best checkpoint.
+        chance: examples to what guessing scores; None where nobody can say.
+        judge: (predictor, examples) to one episode's figures, in place of `measure`, where that
+            takes more than one pass, such as a search for the best translation; evaluation calls
+            it after the last inner step alone.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    score: Callable[[Tensor, Tensor], Tensor]
+    measure: Callable[[Tensor, Examples], dict[str, float]]
+    scores: tuple[Score, ...]
+    chance: Callable[[Examples], float] | None = None
+    judge: Callable[[Callable[[Examples], Tensor], Examples], dict[str, float]] | None = None
+
+    @property
+    def lead(self) -> Score:
+        """The score that leads."""
+        return self.scores[0]
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from metaformer_cli import __version__
 from metaformer_cli.config.options import options
-from metaformer_cli.config.schema import COMMANDS, GROUPS
+from metaformer_cli.config.registry import GROUPS, choices
+from metaformer_cli.config.schema import COMMANDS
 
 HELPS = [["--help"], *([command, "--help"] for command in COMMANDS)]
 
@@ -26,6 +27,17 @@ def trap(tmp_path: Path) -> str:
     folder.mkdir()
     (folder / "torch.py").write_text("import os\nos._exit(99)\n")
     return str(folder)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> str:
+    """The name of a plugin in the working directory."""
+    (tmp_path / "mine.py").write_text(
+        "from metaformer_cli.choices import learner\n\n\n"
+        '@learner("mine")\nclass Mine:\n    """My own."""\n\n'
+        "    def __init__(self, model, *, depth: int = 3): ...  # in layers\n"
+    )
+    return "mine.py"
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)
@@ -40,10 +52,23 @@ def test_help_fits_80_columns_and_needs_no_torch(words, tmp_path, metaformer, tr
 def test_the_help_of_a_command_names_its_options(command, tmp_path, metaformer):
     shown = metaformer(command, "-h", cwd=tmp_path).stdout
     fixed = ("task.", "data.", "model.") if command == "predict" else ()
-    expected = [key for key in options(COMMANDS[command]) if not key.startswith(fixed)]
+    answers = {
+        f"task.{name}" for own in choices("task").values() for name in own.declared["answers"]
+    }
+    known = options(COMMANDS[command])
+    expected = [key for key in known if not key.startswith(fixed) or key in answers]
+    assert answers <= set(expected)
     assert len(expected) >= 10
     for key in expected:
         assert f"  {key}=" in shown
+
+
+def test_the_help_of_a_command_lists_a_plugins_choices(plugin, tmp_path, metaformer, trap):
+    words = ("train", "--help", f"plugins={plugin}")
+    shown = metaformer(*words, cwd=tmp_path, PYTHONPATH=trap).stdout
+    assert "\nlearner=mine: My own.\n  learner.depth=3            in layers\n" in shown
+    missing = metaformer("train", "--help", "plugins=missing.py", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 
 def test_help_names_every_command_and_nothing_typed_shows_it_as_an_error(tmp_path, metaformer):
@@ -91,7 +116,9 @@ def test_cfg_job_with_a_checkpoint_prints_what_that_was_trained_with(
         ["train", "-m", "seed=0,1", "train.lr=a"],
         ["eval", "ckpt=missing"],
         ["predict"],
-        ["data", "model=transformer"],
+        ["data", "learner=maml"],
+        ["train", "data=generated"],
+        ["train", "plugins=missing.py"],
     ],
     ids=" ".join,
 )
@@ -141,18 +168,24 @@ def test_a_closed_pipe_is_quiet(words, tmp_path):
     [
         ("metaformer ", {"train", "eval", "predict", "data", "bench"}),
         ("metaformer pr", {"predict"}),
-        ("metaformer train learner=", {"learner=maml", "learner=fomaml", "learner=tfidf"}),
+        ("metaformer train learner=", {f"learner={name}" for name in choices("learner")}),
         ("metaformer train data=c", {"data=csv", "data=clinc150"}),
         ("metaformer train train.st", {"train.steps="}),
         ("metaformer eval eval.", {"eval.episodes=", "eval.split="}),
         ("metaformer train nonsense=1 =", set()),
+        ("metaformer train plugins=../mine.py learner=m", {"learner=maml", "learner=mine"}),
+        ("metaformer train plugins=../mine.py learner=mine learner.d", {"learner.depth="}),
+        ("metaformer train plugins=missing.py learner=m", set()),
     ],
 )
+@pytest.mark.usefixtures("plugin")
 def test_bash_completes_commands_and_options(line, expected, tmp_path):
     script = Path(sys.executable).with_name("metaformer")
     bash = shutil.which("bash")
     if bash is None or not script.exists():
         pytest.skip("needs bash and the installed command")
+    folder = tmp_path / "empty"  # bash completes file names where nothing else is offered
+    folder.mkdir()
     # as bash does on TAB: with the function that the installed script registers
     code = (
         'eval "$(metaformer -sc install=bash)"\n'
@@ -163,7 +196,7 @@ def test_bash_completes_commands_and_options(line, expected, tmp_path):
     path = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [bash, "-c", code, "bash", line],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,

@@ -55,6 +55,8 @@ CASES = {
     f"{CSV}one_class.csv task.shots=1 task.queries=1": ["one_class.csv", "class"],
     f"{CSV}sound.csv task.shots=4 task.queries=1 task.ways=2": ["sound.csv", "task.shots"],
     "train task.shots=400": ["task.shots"],
+    "train task.shots=0": ["task.shots=0", "at least 1"],
+    "train task.ways=1": ["task.ways=1", "at least 2"],
     "train run_dir=sound.csv/run": ["run_dir=sound.csv/run", "is a file"],
     "train run_dir=sound.csv": ["run_dir=sound.csv", "is a file"],
     "train resume=missing": ["resume=missing", "does not exist"],

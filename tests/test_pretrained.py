@@ -61,7 +61,7 @@ def test_train_then_eval_and_predict_without_the_folder_that_it_came_from(
 
     run("eval", "ckpt=moved", "eval.episodes=2", "eval.split=valid")
     (report_file,) = (tmp_path / "moved").glob("eval-*.json")
-    assert 0 <= json.loads(report_file.read_text())["accuracy"] <= 1
+    assert 0 <= json.loads(report_file.read_text())["scores"]["accuracy"]["mean"] <= 1
 
     (tmp_path / "labelled.csv").write_text("text,label\nbook a flight,travel\nrain?,weather\n")
     (tmp_path / "new.csv").write_text("text\nfly to Rome\n")

@@ -17,9 +17,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from metaformer_cli.episode import Episode
-from metaformer_cli.learners.maml import MAML
-from metaformer_cli.learners.memory import adapted_count
-from metaformer_cli.learners.unrolled import add_unrolled_gradient, plain_descent
+from metaformer_cli.learners.gradient import GradientLearner
+from metaformer_cli.learners.peers.unrolled import add_unrolled_gradient, plain_descent
 
 Gradient = dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"]
 
@@ -33,7 +32,7 @@ class Workload:
         device: where the learner and the episodes are.
     """
 
-    def __init__(self, learner: MAML, episodes: Sequence[Episode], device: str) -> None:
+    def __init__(self, learner: GradientLearner, episodes: Sequence[Episode], device: str) -> None:
         self.learner, self.episodes, self.device = learner, episodes, device
         self.meta = learner.initial_parameters()
 
@@ -71,7 +70,7 @@ class Workload:
 
     def adapted_parameters(self) -> int:
         """How many numbers the inner loop adapts, in the episode with the most."""
-        return max(adapted_count(self.learner, self.meta, episode) for episode in self.episodes)
+        return max(self.learner.adapted_count(self.meta, episode) for episode in self.episodes)
 
     def useful_flops(self) -> int:
         """Of the matrix products in a meta-gradient's plain unroll, which computes nothing twice.

@@ -9,13 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import metadata
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaformer_cli.atomic import replacing
+from metaformer_cli.commands.build import (
+    build_learner,
+    build_task,
+    groups_of,
+    load_data,
+    resolve_device,
+    teach,
+)
 from metaformer_cli.commands.train import check_writable
-from metaformer_cli.data.load import load_dataset
+from metaformer_cli.episode import Groups
+from metaformer_cli.tasks.task import training_sampler
 
 if TYPE_CHECKING:
     from metaformer_cli.benchmark.contest import Entrant
@@ -30,7 +38,8 @@ class Mode:
 
     Attributes:
         changes: what it changes in the configuration, by key.
-        padded: give it episodes padded to the longest text of each set, as most programs hold them.
+        padded: give it episodes padded to the longest sequence of each set, as most programs hold
+            them.
         processes: how many share the episodes, and the machine's threads.
     """
 
@@ -83,23 +92,21 @@ def bench(config: BenchCommand) -> None:
         ValueError: the data, a mode's name or the report's folder cannot be used.
     """
     modes = chosen_modes(config.bench.modes)
-    task = config.task
-    values = asdict(config.data)
-    dataset = load_dataset(**values, seed=config.seed, min_rows=task.shots + task.queries)
-    texts = dataset.split("train", ways=task.ways)
+    task = build_task(config)
+    dataset = load_data(config, task)
+    groups = groups_of(dataset, "train", task)
     folder = Path(str(config.run_dir))
     check_writable(folder)
 
     import torch
 
     from metaformer_cli.benchmark import contest, report
-    from metaformer_cli.commands.build import build_tokenizer, resolve_device
 
     report.check_plotting()
     config = replace(config, device=resolve_device(config.device))
-    tokenizer = build_tokenizer(config, chain.from_iterable(texts.values())).to_json()
+    state = teach(config, task, groups)
     threads = torch.get_num_threads()
-    start = partial(start_team, config, texts, tokenizer, threads)
+    start = partial(start_team, config, groups, state, threads)
     measured, reference = contest.measure(
         {name: entrant(config, mode, start) for name, mode in modes.items()},
         entrant(config, REFERENCE, start),
@@ -110,7 +117,7 @@ def bench(config: BenchCommand) -> None:
         steps: 4 * reference.adapted_parameters * (steps + 1) for steps in config.bench.step_counts
     }
     title = [
-        f"{config.learner.name}, inner steps: {config.learner.inner_steps}, "
+        f"{config.learner['name']}, inner steps: {config.learner['inner_steps']}, "
         f"{config.bench.episodes} episodes of {dataset.name}",
         f"{processor(config.device)}, threads: {threads}",
     ]
@@ -132,7 +139,7 @@ def bench(config: BenchCommand) -> None:
         report.plot(stream, measured, stored, title="\n".join(title))
     print(*title, *report.arithmetic(reference), "", sep="\n")
     print(*report.speed_table(measured, BASELINE), "", LEGEND, sep="\n")
-    if getattr(config.model, "dropout", 0):
+    if config.model.get("dropout"):
         print(DROPOUT)
     print(*report.memory_table(measured, stored), "", sep="\n")
     print(f"report   {folder / 'bench.json'} and bench.png")
@@ -169,8 +176,8 @@ def shares(episodes: int, processes: int) -> list[range]:
 
 def start_team(
     config: BenchCommand,
-    texts: Mapping[str, Sequence[str]],
-    tokenizer: str,
+    groups: Groups,
+    state: Mapping[str, str],
     threads: int,
     mode: Mode,
     steps: int | None,
@@ -181,7 +188,7 @@ def start_team(
     changes = mode.changes if steps is None else {**mode.changes, "learner.inner_steps": steps}
     own = changed(config, changes)
     builds = [
-        partial(build_workload, own, texts, tokenizer, share, padded=mode.padded)
+        partial(build_workload, own, groups, state, share, padded=mode.padded)
         for share in shares(config.bench.episodes, mode.processes)
     ]
     return Team(builds, threads=max(1, threads // mode.processes))
@@ -191,30 +198,34 @@ def changed(config: Any, changes: Mapping[str, Any]) -> Any:
     """The configuration with other values, by key."""
     for key, value in changes.items():
         group, name = key.split(".")
-        config = replace(config, **{group: replace(getattr(config, group), **{name: value})})
+        values = getattr(config, group)
+        new = (
+            {**values, name: value}
+            if isinstance(values, dict)
+            else replace(values, **{name: value})
+        )
+        config = replace(config, **{group: new})
     return config
 
 
 def build_workload(
     config: BenchCommand,
-    texts: Mapping[str, Sequence[str]],
-    tokenizer: str,
+    groups: Groups,
+    state: Mapping[str, str],
     indices: Sequence[int],
     *,
     padded: bool,
 ) -> Workload:
     """What a process measures: built there, of plain values."""
     from metaformer_cli.benchmark.workload import Workload
-    from metaformer_cli.commands.build import build_learner, build_samplers, restore_tokenizer
-    from metaformer_cli.learners.maml import MAML
-    from metaformer_cli.tasks.packing import pad
 
-    reader = restore_tokenizer(config, tokenizer)
-    learner = build_learner(config, reader, config.device)
-    assert isinstance(learner, MAML)
-    sampler = build_samplers(config, {"train": texts}, reader)["train"]
+    task = build_task(config)
+    task.restore(state["task"], state["model"])
+    learner = build_learner(config, task, state["model"], False, config.device)
+    sampler = training_sampler(task, groups, config.seed)
     episodes = [sampler.episode(index) for index in indices]
     if padded:
+        pad = learner.model.pad
         episodes = [
             replace(
                 episode,

@@ -1,221 +1,192 @@
-"""From a checked configuration to the objects that it names: where the registries are."""
+"""From a checked configuration to the objects that it names: the one visit of every command."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
-from metaformer_cli.data.tokenizer import TextTokenizer
-from metaformer_cli.episode import Episode, derive_seed
-from metaformer_cli.learners.engine import Engine
-from metaformer_cli.learners.learn2learn_engine import add_learn2learn_gradient
-from metaformer_cli.learners.learner import Learner
-from metaformer_cli.learners.maml import MAML, AddGradient, add_adjoint_gradient
-from metaformer_cli.learners.memory import (
-    adapted_count,
-    chunk_that_fits,
-    episode_bytes,
-    resident_bytes,
-)
-from metaformer_cli.learners.peers import add_higher_gradient, add_torchopt_gradient
-from metaformer_cli.learners.tfidf import TfIdf
-from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
-from metaformer_cli.models.heads import CopiedHead, CosineHead, Head, LinearHead, PrototypeHead
-from metaformer_cli.models.lexical import ngram_vectors, token_weights
-from metaformer_cli.models.lora import add_lora
-from metaformer_cli.models.model import FewShotModel, Parameters, strip
-from metaformer_cli.models.pretrained import PretrainedEncoder
-from metaformer_cli.models.transformer import TransformerEncoder
-from metaformer_cli.tasks.classification import CLASSIFICATION
-from metaformer_cli.tasks.fewshot_text import EpisodeSampler, TextReader
-from metaformer_cli.training.checkpoint import fit, load
+from metaformer_cli.config.combinations import needs_model
+from metaformer_cli.config.registry import choice, plugins, use_plugins
+from metaformer_cli.data.dataset import Dataset
+from metaformer_cli.episode import Groups
+from metaformer_cli.tasks.task import Task
 from metaformer_cli.training.launch import ALONE, Place
-from metaformer_cli.training.optimiser import AdamW
 
-ENGINES: Mapping[str, AddGradient] = {
-    "functional": add_adjoint_gradient,
-    "learn2learn": add_learn2learn_gradient,
-    "higher": add_higher_gradient,
-    "torchopt": add_torchopt_gradient,
-}
-GRADIENT_LEARNERS = ("maml", "fomaml")
-Tokenizer = TextTokenizer | PretrainedTokenizer
+if TYPE_CHECKING:
+    from metaformer_cli.config.schema import DataCommand, ModelCommand, TrainCommand, Values
+    from metaformer_cli.learners.engine import Engine
+    from metaformer_cli.models.model import Parameters
+    from metaformer_cli.training.checkpoint import Checkpoint
+    from metaformer_cli.training.optimiser import AdamW
 
 
-def build_tokenizer(config: Any, texts: Iterable[str]) -> Tokenizer:
-    """A pretrained model's own tokenizer, or one trained on these texts of the training classes."""
-    if config.model.name == "pretrained":
-        return PretrainedTokenizer.load(config.model.path)
-    return TextTokenizer.train(list(texts), config.task.vocab_size)
+@dataclass(frozen=True)
+class Built:
+    """What a command works with.
+
+    Attributes:
+        learner: adapts; around its model, if it needs one.
+        meta: the meta-parameters, on the device.
+        state: what the `task` learned, and what the `model` brought with it: for checkpoints.
+    """
+
+    learner: Any
+    meta: Parameters
+    state: Mapping[str, str]
 
 
-def restore_tokenizer(config: Any, text: str) -> Tokenizer:
-    """The tokenizer that a checkpoint holds.
+def make(group: str, values: Values, *supplied: Any) -> Any:
+    """The task, data set, model or learner that a group's values name."""
+    return choice(group, values["name"]).load()(*supplied, **options_of(values))
+
+
+def options_of(values: Values) -> Values:
+    """A group's values without the name of the choice."""
+    return {name: value for name, value in values.items() if name != "name"}
+
+
+def build_task(config: DataCommand) -> Task:
+    """The task, before it has learned anything. Plugins are known from here on.
 
     Raises:
-        ValueError: the text is no such tokenizer.
+        ValueError: a plugin is not the one any more that the configuration was made with.
     """
-    kind = PretrainedTokenizer if config.model.name == "pretrained" else TextTokenizer
-    return kind.from_json(text)
+    use_plugins([plugin["path"] for plugin in config.plugins])
+    if plugins() != config.plugins:
+        changed = [own["path"] for own in plugins() if own not in config.plugins]
+        raise ValueError(f"{changed[0]} was changed while metaformer ran: start again")
+    task: Task = make("task", config.task)
+    return task
 
 
-def build_learner(config: Any, tokenizer: Tokenizer | None, device: str = "cpu") -> Learner:
-    """The learner that `config.learner` names, around the model that `config.model` names.
-
-    Args:
-        config: a command's configuration, with `task`, `model`, `learner` and `seed`.
-        tokenizer: what the model's tokens come from; None for a learner that reads texts alone.
-        device: where its meta-parameters are.
-    """
-    if config.learner.name not in GRADIENT_LEARNERS:
-        return TfIdf()
-    assert tokenizer is not None, "a neural learner needs a tokenizer"
-    return MAML(
-        build_model(config, tokenizer).to(device),
-        objective=CLASSIFICATION,
-        inner_lr=config.learner.inner_lr,
-        inner_steps=config.learner.inner_steps,
-        learn_rates=config.learner.learn_rates,
-        first_order=config.learner.name == "fomaml",
-        engine=build_engine(config),
-        add_gradient=ENGINES[config.learner.engine],
-    )
+def load_data(config: DataCommand, task: Task, **changes: Any) -> Dataset:
+    """The data set, checked to have enough rows in each group."""
+    values = {**config.data, **changes}
+    dataset: Dataset = make("data", values, values["name"], config.seed, task.min_rows)
+    return dataset
 
 
-def build_engine(config: Any) -> Engine:
-    """How `config.engine` and `config.learner.chunk` say that inner loops are run.
-
-    Raises:
-        ValueError: this cannot be compiled.
-    """
-    options, chunk = config.engine, config.learner.chunk or 1
-    if options.compile and chunk > 1:
-        raise ValueError(
-            f"engine.compile=true and learner.chunk={chunk}: expected one of the two, since "
-            "PyTorch would compile mapped steps for each length anew; leave one out"
-        )
-    if options.compile and config.model.name == "pretrained":
-        raise ValueError(
-            "engine.compile=true: expected model=transformer, since PyTorch's compiler does not "
-            "follow the pretrained encoders' code; leave engine.compile out"
-        )
-    torch.backends.cuda.matmul.fp32_precision = "tf32" if options.precision == "tf32" else "ieee"
-    return Engine(
-        chunk=chunk,
-        compile=options.compile,
-        precision=options.precision,
-        kept_steps=options.kept_steps,
-    )
+def groups_of(dataset: Dataset, split: str, task: Task) -> Groups:
+    """The groups of one split, enough for the task's episodes."""
+    return dataset.split(split, least=task.min_groups, called=task.words[:2])
 
 
-def fit_to_memory(config: Any, learner: Any, meta: Parameters, episode: Episode) -> str:
-    """Choose how many episodes run as one, where nobody has; say what training will take.
-
-    On a CPU, and compiled, one by one. On a GPU, whose kernels would be small, as many of a
-    meta-batch as half of the free memory holds by the estimate.
+def build(
+    config: ModelCommand,
+    task: Task,
+    train: Groups,
+    device: str,
+    checkpoint: Checkpoint | None = None,
+    *,
+    file: Path | None = None,
+) -> Built:
+    """The learner, around its model if it needs one; with a checkpoint, as that holds it.
 
     Args:
         config: the whole configuration.
-        learner: what is trained.
-        meta: its meta-parameters.
-        episode: one to judge by.
+        task: of `build_task`; it knows from here on what it learns from the training groups.
+        train: the groups to train on; of no account with a checkpoint.
+        device: where the meta-parameters are.
+        checkpoint: what to restore.
+        file: where it came from, for messages.
+
+    Raises:
+        ValueError: a choice cannot be built as configured, or the checkpoint does not fit.
     """
-    one, held = episode_bytes(learner, meta, episode), resident_bytes(learner, meta)
-    device = episode.support.targets.device
-    if config.learner.chunk is None and device.type == "cuda" and not config.engine.compile:
-        free, _ = torch.cuda.mem_get_info(device)
-        chunk = chunk_that_fits(free // 2 - held, one, config.train.meta_batch)
-        learner.use(replace(learner.engine, chunk=chunk))
-    count, adapted = sum(map(torch.numel, meta.values())), adapted_count(learner, meta, episode)
-    memory = (held + learner.engine.chunk * one) / 1e9
-    return f"{count:,} parameters, {adapted:,} adapted in an episode, about {memory:.1g} GB"
+    from metaformer_cli.training.checkpoint import fit
+
+    state = teach(config, task, train, checkpoint, file)
+    learner = build_learner(config, task, state["model"], bool(checkpoint), device)
+    meta = learner.initial_parameters()
+    if checkpoint:
+        assert file is not None
+        trains = choice("learner", config.learner["name"]).declared["trains"]
+        # of a learner that does not train, the model's alone are asked for
+        held = {n: value for n, value in checkpoint.meta.items() if trains or n in meta}
+        meta = fit(held, meta, file)
+    return Built(learner, meta, state)
 
 
-def build_model(config: Any, tokenizer: Tokenizer) -> FewShotModel:
-    """The model that `config.model` names, its parameters drawn from the run's seed."""
-    adapt = config.learner.adapt
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw from its global generator
-        torch.manual_seed(derive_seed(config.seed, "model"))
-        if isinstance(tokenizer, PretrainedTokenizer):
-            # LoRA's frozen weights are in no checkpoint
-            weights = config.model.path if adapt == "lora" else tokenizer.weights
-            encoder: Any = PretrainedEncoder(
-                tokenizer.files["config.json"],
-                weights=weights,
-                pooling=config.model.pooling,
-                max_tokens=config.task.max_tokens,
-            )
-        else:
-            encoder = build_encoder(config, tokenizer)
-        heads: dict[str, Callable[[], Head]] = {
-            "cosine": CosineHead,
-            "prototype": lambda: PrototypeHead(width=encoder.width),
-            "copied": lambda: CopiedHead(width=encoder.width),
-            "linear": lambda: LinearHead(width=encoder.width, ways=config.task.ways),
-        }
-        if adapt == "lora":
-            for value in encoder.parameters():
-                value.requires_grad_(False)
-            # twice the rank, as is usual: an update of a fixed size whatever the rank
-            rank = config.learner.lora_rank
-            add_lora(encoder, rank=rank, alpha=2 * rank)
-        return FewShotModel(encoder, heads[config.model.head](), adapt=adapt)
+def teach(
+    config: ModelCommand,
+    task: Task,
+    train: Groups,
+    checkpoint: Checkpoint | None = None,
+    file: Path | None = None,
+) -> dict[str, str]:
+    """What the model brings with it, and what the task learns from the training groups.
 
+    With a checkpoint, as that holds it.
 
-def build_encoder(config: Any, tokenizer: TextTokenizer) -> TextEncoder:
-    """The encoder of `model=transformer`, untrained."""
-    options = asdict(config.model)
-    lexical_width = options.pop("lexical_width")
-    del options["name"], options["head"]
-    backbone = TransformerEncoder(
-        vocab_size=tokenizer.vocab_size, max_tokens=config.task.max_tokens, **options
-    )
-    if not lexical_width:
-        return TextEncoder(backbone)
-    counts = tokenizer.document_frequency, tokenizer.texts
-    vectors_VW = ngram_vectors(tokenizer.tokens, *counts, lexical_width)
-    return LexicalTextEncoder(backbone, vectors_VW, token_weights(*counts))
-
-
-def build_samplers(
-    config: Any,
-    texts: Mapping[str, Mapping[str, Sequence[str]]],
-    tokenizer: Tokenizer | None,
-) -> dict[str, EpisodeSampler]:
-    """A sampler for each split in `texts`.
-
-    Training episodes come from the run's seed. All others are the same in every run, so that any
-    two learners, and any two seeds, are judged on the same.
+    Raises:
+        ValueError: the model cannot be had, or the checkpoint's state is none of this task.
     """
-    task = config.task
-    reader = TextReader(tokenizer, task.max_tokens)
-    samplers = {}
-    for split, rows in texts.items():
-        least = {"min_ways": task.min_ways, "min_shots": task.min_shots} if split == "train" else {}
-        samplers[split] = EpisodeSampler(
-            rows,
-            reader,
-            ways=task.ways,
-            shots=task.shots,
-            queries=task.queries,
-            name=split,
-            seed=config.seed if split == "train" else 0,
-            **least,
+    if checkpoint is None:
+        brought = ""
+        if needs_model(choice("learner", config.learner["name"])):
+            brought = choice("model", config.model["name"]).load().bring(**options_of(config.model))
+        return {"model": brought, "task": task.learn(train, brought)}
+    state = dict(checkpoint.state)
+    if state.keys() != {"task", "model"}:
+        raise ValueError(
+            f"{file} does not hold what task and model learned: it is damaged; give another one"
         )
-    return samplers
+    try:
+        task.restore(state["task"], state["model"])
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}; give another checkpoint") from error
+    return state
 
 
-def build_optimiser(config: Any, meta: Parameters) -> AdamW:
-    """The outer optimiser of `meta`."""
+def build_learner(
+    config: ModelCommand, task: Task, brought: str, restored: bool, device: str
+) -> Any:
+    """The learner, around its model if it needs one; weights are drawn from the seed alone.
+
+    Args:
+        config: the whole configuration.
+        task: which has learned what it needs.
+        brought: what the model brought.
+        restored: whether a checkpoint's weights will replace the model's.
+        device: where the meta-parameters are.
+    """
+    import torch
+
+    from metaformer_cli.episode import derive_seed
+
+    if not needs_model(choice("learner", config.learner["name"])):
+        return make("learner", config.learner)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "model"))
+        model = make("model", config.model, task.reader, brought, restored)
+        learner = make("learner", config.learner, model, task.objective, build_engine(config))
+        model.to(device)
+        return learner
+
+
+def build_engine(config: ModelCommand) -> Engine:
+    """How `config.engine` says that inner loops are run."""
+    import torch
+
+    from metaformer_cli.learners.engine import Engine
+
+    options = config.engine
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if options.precision == "tf32" else "ieee"
+    return Engine(
+        compile=options.compile, precision=options.precision, kept_steps=options.kept_steps
+    )
+
+
+def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
+    """The outer optimiser of the meta-parameters."""
+    from metaformer_cli.training.optimiser import AdamW
+
     options = config.train
     return AdamW(
-        meta,
+        built.meta,
+        undecayed=built.learner.undecayed,
         lr=options.lr,
         weight_decay=options.weight_decay,
         clip_norm=options.clip_norm,
@@ -224,45 +195,14 @@ def build_optimiser(config: Any, meta: Parameters) -> AdamW:
     )
 
 
-def load_trained(config: Any, file: Path, device: str) -> tuple[Learner, Parameters, Tokenizer]:
-    """A checkpoint's learner, meta-parameters on `device`, and tokenizer.
-
-    Raises:
-        ValueError: the checkpoint is damaged, or does not fit the configuration.
-    """
-    checkpoint = load(file)
-    tokenizer = restore_tokenizer(config, checkpoint.tokenizer)
-    learner = build_learner(config, tokenizer, device)
-    return learner, fit(checkpoint.meta, learner.initial_parameters(), file), tokenizer
-
-
-def save_encoder(learner: Any, tokenizer: Any, file: Path, folder: Path) -> None:
-    """Write a checkpoint's pretrained encoder and its tokenizer in Hugging Face's layout.
-
-    Args:
-        learner: around the model that the checkpoint is of.
-        tokenizer: the model's.
-        file: the checkpoint.
-        folder: where to; what is there is replaced once the new one is whole.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    meta = fit(load(file).meta, learner.initial_parameters(), file)
-    aside = folder.with_name(f".{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    learner.model.encoder.save(aside, strip(meta, "encoder."))
-    tokenizer.save(aside)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
-
-
 def resolve_device(name: str, place: Place = ALONE) -> str:
     """The device to compute on; `auto` is a GPU where there is one, and one for each process.
 
     Raises:
         ValueError: the device is not there, or cannot be shared.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if place.size > 1 and name.startswith("cuda"):

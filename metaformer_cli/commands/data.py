@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import textwrap
 import unicodedata
-from collections.abc import Sequence
-from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from metaformer_cli.commands.build import build_task, groups_of, load_data
 from metaformer_cli.data.dataset import Dataset
-from metaformer_cli.data.load import load_dataset
-from metaformer_cli.tasks.draw import draw
+from metaformer_cli.tasks.task import Task, spread
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import DataCommand
@@ -22,28 +19,17 @@ INDENT = 18  # columns: what is counted, before its counts
 
 
 def data(config: DataCommand) -> None:
-    """Prints what the configured data set holds.
+    """Prints what the configured data set holds, and an episode of it.
 
     Faults that training would refuse are counted here rather than refused, and said to be so.
 
     Raises:
-        ValueError: the data set cannot be read, or has too few classes to split.
+        ValueError: the data set cannot be read, or has too few groups to split.
     """
-    values = dataclasses.asdict(config.data)
-    task = config.task
-    refuses = values.get("problems") == "refuse"
-    if refuses:
-        values["problems"] = "drop"
-    dataset = load_dataset(**values, min_rows=task.shots + task.queries, seed=config.seed)
-    print(
-        describe(
-            dataset=dataset,
-            ways=task.ways,
-            shots=task.shots,
-            queries=task.queries,
-            seed=config.seed,
-        )
-    )
+    task = build_task(config)
+    refuses = config.data.get("problems") == "refuse"
+    dataset = load_data(config, task, **({"problems": "drop"} if refuses else {}))
+    print(describe(task, dataset, seed=config.seed))
     if refuses and dataset.problems:
         print(
             "\nTraining refuses this data set as it is: correct what is left out above,\n"
@@ -51,22 +37,23 @@ def data(config: DataCommand) -> None:
         )
 
 
-def describe(
-    *, dataset: Dataset, ways: int, shots: int, queries: int, seed: int, split: str = "train"
-) -> str:
+def describe(task: Task, dataset: Dataset, *, seed: int, split: str = "train") -> str:
     """What a data set holds and one episode of a split, in lines of 80 columns."""
-    sizes = [len(texts) for texts in dataset.texts.values()]
-    words = [len(text.split()) for texts in dataset.texts.values() for text in texts]
-    lines = [
-        _printable(f"{dataset.name}: {_count(sum(sizes), 'row')} in {_count(len(sizes), 'class')}"),
-        "",
-        _field("rows a class", _spread(sizes)),
-        _field("words a text", _spread(words)),
-        *_left_out(dataset),
-        *_class_split(dataset),
-        *_episode(dataset, split, ways=ways, shots=shots, queries=queries, seed=seed),
-    ]
-    return "\n".join(lines)
+    lines = []
+    if dataset.groups:
+        group, groups, _ = task.words
+        sizes = [len(rows) for rows in dataset.groups.values()]
+        held = f"{_count(sum(sizes), 'row', 'rows')} in {_count(len(sizes), group, groups)}"
+        lines = [
+            _printable(f"{dataset.name}: {held}"),
+            "",
+            _field(f"rows a {group}", spread(sizes)),
+            *(_field(name, figures) for name, figures in task.describe(dataset)),
+            *_left_out(dataset),
+            *_splits(task, dataset),
+            "",
+        ]
+    return "\n".join([*lines, *_episode(task, dataset, split, seed=seed)])
 
 
 def _left_out(dataset: Dataset) -> list[str]:
@@ -80,49 +67,30 @@ def _left_out(dataset: Dataset) -> list[str]:
     return lines
 
 
-def _class_split(dataset: Dataset) -> list[str]:
-    lines = ["", "Class split"]
-    for split, labels in dataset.splits.items():
-        rows = sum(len(dataset.texts[label]) for label in labels)
-        lines.append(f"  {split}: {_count(len(labels), 'class')}, {_count(rows, 'row')}")
-        lines += _wrapped(", ".join(labels), indent=4)
+def _splits(task: Task, dataset: Dataset) -> list[str]:
+    group, groups, _ = task.words
+    lines = ["", f"{group.capitalize()} split"]
+    for split, names in dataset.splits.items():
+        rows = sum(len(dataset.groups[name]) for name in names)
+        lines.append(
+            f"  {split}: {_count(len(names), group, groups)}, {_count(rows, 'row', 'rows')}"
+        )
+        lines += _wrapped(", ".join(names), indent=4)
     return lines
 
 
-def _episode(
-    dataset: Dataset, split: str, *, ways: int, shots: int, queries: int, seed: int
-) -> list[str]:
-    lines = ["", f"One episode of the {split} split: {ways=}, {shots=}, {queries=}"]
+def _episode(task: Task, dataset: Dataset, split: str, *, seed: int) -> list[str]:
+    lines = [f"One episode of the {split} split: {task.title}"]
     try:
-        episode = draw(
-            dataset.split(split, ways=ways),
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            rng=random.Random(f"{seed}/data/episode"),
-        )
+        rng = random.Random(f"{seed}/data/episode")
+        drawn = task.draw(groups_of(dataset, split, task), rng, training=False)
     except ValueError as error:
         return [*lines, *_wrapped(f"none: {error}", indent=2)]
-    for target, label in enumerate(episode.classes):
-        lines.append(_line(f"  {target}: {label}"))
-        for role, examples in (("support", episode.support), ("query", episode.query)):
-            texts = [text for text, position in examples if position == target]
-            lines += [_line(f"    {role:<8}{text}") for text in texts]
-    return lines
+    return [*lines, *map(_line, task.show(drawn))]
 
 
-def _spread(numbers: Sequence[int]) -> str:
-    if not numbers:
-        return "none"
-    return (
-        f"{min(numbers):,} least, {median(numbers):,.0f} median, {fmean(numbers):,.1f} mean, "
-        f"{max(numbers):,} most"
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{plural}"
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _field(name: str, value: str) -> str:

@@ -6,27 +6,37 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaformer_cli.commands.build import (
+    Built,
+    build,
+    build_optimiser,
+    build_task,
+    groups_of,
+    load_data,
+    resolve_device,
+)
 from metaformer_cli.config.saved import checkpoint_file, to_yaml
-from metaformer_cli.data.load import load_dataset
+from metaformer_cli.episode import Episode, Groups
+from metaformer_cli.tasks.task import judging_sampler, training_sampler
 from metaformer_cli.training.launch import ALONE, Place, launch, torchrun_place
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import TrainCommand
-    from metaformer_cli.training.checkpoint import Checkpoint
+    from metaformer_cli.tasks.task import Task
+    from metaformer_cli.training.checkpoint import Checkpoint, Progress
+    from metaformer_cli.training.optimiser import AdamW
     from metaformer_cli.training.processes import Processes
-
-Texts = Mapping[str, Mapping[str, tuple[str, ...]]]  # split to label to texts
+    from metaformer_cli.training.run import Run
 
 
 def train(config: TrainCommand) -> float:
     """Meta-train as configured; where torchrun started this process, as one of its ranks.
 
     Returns:
-        The best validation accuracy.
+        The best validation score.
 
     Raises:
         ValueError: the data, the run folder or a checkpoint cannot be used.
@@ -52,34 +62,33 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
         processes: the group that this process is a rank of; None: it may start one.
 
     Returns:
-        The best validation accuracy.
+        The best validation score.
     """
-    task = config.task
-    values = asdict(config.data)
-    dataset = load_dataset(**values, seed=config.seed, min_rows=task.shots + task.queries)
-    texts = {name: dataset.split(name, ways=task.ways) for name in ("train", "valid")}
+    task = build_task(config)
+    dataset = load_data(config, task)
+    splits = {name: groups_of(dataset, name, task) for name in ("train", "valid")}
     folder = Path(str(config.run_dir))
     check_writable(folder)
     print(f"run      {folder}")
-    print(f"data     {dataset.name}: {describe_splits(texts)}", flush=True)
+    print(f"data     {dataset.name}{describe_splits(task, splits)}", flush=True)
     try:
         if processes is not None:
-            best_accuracy, best_step = meta_train(config, texts, folder, processes)
+            progress = build_and_train(config, splits, folder, processes)
         elif config.train.processes > 1:
-            size = config.train.processes
-            best_accuracy, best_step = launch(meta_train_as, size, config, texts, folder)
+            progress = launch(train_as, config.train.processes, config, splits, folder)
         else:
-            best_accuracy, best_step = meta_train_as(ALONE, config, texts, folder)
+            progress = train_as(ALONE, config, splits, folder)
     except OSError as error:
         error.add_note(
             f"training stopped, and what {folder} holds is whole: put this right, then go on with "
             f"run_dir={shlex.quote(str(folder))} resume=true:"
         )
         raise
-    if best_step:
-        print(f"best     {best_accuracy:.1%} on validation, at step {best_step}")
+    if progress.best is not None:
+        shown = task.objective.lead.show(progress.best)
+        print(f"best     {shown} on validation, at step {progress.best_step}")
     print(f"next     metaformer eval ckpt={shlex.quote(str(folder))}")
-    return best_accuracy
+    return float("nan") if progress.best is None else progress.best
 
 
 def join(place: Place, device: str) -> Processes:
@@ -89,69 +98,57 @@ def join(place: Place, device: str) -> Processes:
         ValueError: there is no such device.
     """
     # torch takes seconds to import; all that can be checked without it has been.
-    from metaformer_cli.commands.build import resolve_device
     from metaformer_cli.training.processes import Processes
 
     return Processes(place, resolve_device(device, place))
 
 
-def meta_train_as(
-    place: Place, config: TrainCommand, texts: Texts, folder: Path
-) -> tuple[float, int]:
-    """`meta_train`, in this place of a group."""
-    return meta_train(config, texts, folder, join(place, config.device))
+def train_as(
+    place: Place, config: TrainCommand, splits: Mapping[str, Groups], folder: Path
+) -> Progress:
+    """`build_and_train`, in this place of a group."""
+    return build_and_train(config, splits, folder, join(place, config.device))
 
 
-def meta_train(
-    config: TrainCommand, texts: Texts, folder: Path, processes: Processes
-) -> tuple[float, int]:
-    """Build what the configuration names, restore a checkpoint if there is one, and train.
+def build_and_train(
+    config: TrainCommand, splits: Mapping[str, Groups], folder: Path, processes: Processes
+) -> Progress:
+    """Build what the configuration names, as a checkpoint holds it if there is one, and train.
 
     Args:
         config: the whole configuration.
-        texts: of the train and the valid split, by label.
+        splits: the groups of the train and the valid split.
         folder: where the run is kept.
         processes: which share the work.
 
     Returns:
-        The best validation accuracy, and its step.
+        How far training came.
     """
-    from metaformer_cli.commands.build import (
-        build_learner,
-        build_optimiser,
-        build_samplers,
-        build_tokenizer,
-        fit_to_memory,
-        restore_tokenizer,
-        save_encoder,
-    )
-    from metaformer_cli.tasks.classification import CLASSIFICATION
     from metaformer_cli.training import outer_loop
-    from metaformer_cli.training.checkpoint import Progress, fit
     from metaformer_cli.training.evaluation import evaluate
     from metaformer_cli.training.metrics import Metrics, NoMetrics
     from metaformer_cli.training.run import Run
 
     options, device, first = config.train, processes.device, processes.rank == 0
     resumed = load_resumed(config)
-    if resumed:
-        tokenizer = restore_tokenizer(config, resumed.tokenizer)
-    else:
-        tokenizer = build_tokenizer(config, chain.from_iterable(texts["train"].values()))
-    run = Run(folder, asdict(config), tokenizer.to_json(), writes=first)
-    learner = build_learner(config, tokenizer, device)
-    meta = learner.initial_parameters()
-    progress = Progress()
-    if resumed:
-        meta = fit(resumed.meta, meta, Path(config.resume))
-        progress = resumed.progress if run.has_best else resumed.progress.without_best()
-    optimiser = build_optimiser(config, meta)
-    if resumed:
-        state = fit(resumed.optimiser, optimiser.state_tensors(), Path(config.resume))
-        optimiser.restore(state)
-    samplers = build_samplers(config, texts, tokenizer)
-    mine = processes.share(options.valid_episodes)
-    valid_episodes = [samplers["valid"].episode(i) for i in mine]
+    task, file = build_task(config), Path(str(config.resume))
+    built = build(config, task, splits["train"], device, resumed, file=file)
+    optimiser = build_optimiser(config, built)
+    run = Run(folder, asdict(config), built.state, writes=first)
+    progress = restore(resumed, optimiser, run, file)
+    sampler = training_sampler(task, splits["train"], config.seed)
+    judging = judging_sampler(task, splits["valid"], "valid")
+    valid_episodes = [judging.episode(i) for i in processes.share(options.valid_episodes)]
+    objective = task.objective
+
+    episode = sampler.episode(0).to(device)
+    if device.startswith("cuda"):
+        free = free_memory(device)
+        built.learner.fit_to(free, built.meta, episode, options.meta_batch)
+    print(f"model    {describe_model(built, episode)} on {device}", flush=True)
+    starts = processes.exchange(progress.step)  # each has read what the first will now replace
+    assert len(set(starts)) == 1, f"the ranks start from steps {starts}"
+    run.begin(to_yaml(config))
     schedule = outer_loop.Schedule(
         steps=options.steps,
         meta_batch=options.meta_batch,
@@ -159,30 +156,22 @@ def meta_train(
         eval_every=options.eval_every,
         patience=options.patience,
     )
-
-    episode = samplers["train"].episode(0).to(device)
-    print(f"model    {fit_to_memory(config, learner, meta, episode)} on {device}", flush=True)
-    starts = processes.exchange(progress.step)  # each has read what the first will now replace
-    assert len(set(starts)) == 1, f"the ranks start from steps {starts}"
-    run.begin(to_yaml(config))
-    with (
-        Metrics(folder, step=progress.step, steps=schedule.steps, meta_batch=schedule.meta_batch)
-        if first
-        else NoMetrics()
-    ) as metrics:
+    sizes = {"step": progress.step, "steps": options.steps, "meta_batch": options.meta_batch}
+    with Metrics(folder, objective.lead, **sizes) if first else NoMetrics() as metrics:
         progress = outer_loop.meta_train(
-            learner,
-            meta,
+            built.learner,
+            built.meta,
             optimiser,
             progress,
             run=run,
             metrics=metrics,
-            draw=lambda index: samplers["train"].episode(index).to(device),
+            objective=objective,
+            draw=lambda index: sampler.episode(index).to(device),
             validate=lambda meta: evaluate(
-                learner,
+                built.learner,
                 meta,
                 valid_episodes,
-                CLASSIFICATION,
+                objective,
                 device=device,
                 title="validate",
                 processes=processes,
@@ -190,10 +179,53 @@ def meta_train(
             schedule=schedule,
             processes=processes,
         )
-    if config.model.name == "pretrained" and first:
-        save_encoder(learner, tokenizer, checkpoint_file(str(folder)), folder / "pretrained")
-        print(f"encoder  {folder / 'pretrained'}: for from_pretrained of transformers")
-    return progress.best_accuracy, progress.best_step
+    if first:
+        export(built, folder)
+    return progress
+
+
+def restore(resumed: Checkpoint | None, optimiser: AdamW, run: Run, file: Path) -> Progress:
+    """How far training has come, with the optimiser as it was then.
+
+    Args:
+        resumed: the checkpoint to go on from, if any.
+        optimiser: takes its state.
+        run: whose best checkpoint counts, where it holds one.
+        file: where the checkpoint came from, for messages.
+    """
+    from metaformer_cli.training.checkpoint import Progress, fit
+
+    if resumed is None:
+        return Progress()
+    optimiser.restore(fit(resumed.optimiser, optimiser.state_tensors(), file))
+    return resumed.progress if run.has_best else resumed.progress.without_best()
+
+
+def free_memory(device: str) -> int:
+    """How many bytes of a GPU are free."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free)
+
+
+def describe_model(built: Built, episode: Episode) -> str:
+    """How large the model is, and what training will take, judged by an episode."""
+    found = built.learner.footprint(built.meta, episode)
+    count = sum(value.numel() for value in built.meta.values())
+    adapted = f" {found.adapted:,} adapted in an episode," if found.adapted else ""
+    return f"{count:,} parameters,{adapted} about {found.bytes / 1e9:.1g} GB"
+
+
+def export(built: Built, folder: Path) -> None:
+    """Write what other programs read of the run's best checkpoint."""
+    from metaformer_cli.training.checkpoint import fit, load
+
+    file = checkpoint_file(str(folder))
+    if written := built.learner.export(
+        folder / "pretrained", lambda: fit(load(file).meta, built.meta, file)
+    ):
+        print(written)
 
 
 def load_resumed(config: TrainCommand) -> Checkpoint | None:
@@ -206,7 +238,7 @@ def load_resumed(config: TrainCommand) -> Checkpoint | None:
         return None
     from metaformer_cli.training.checkpoint import load, load_latest
 
-    path = Path(config.resume)
+    path = Path(str(config.resume))
     checkpoint, passed_over = (load(path), []) if path.is_file() else load_latest(path)
     step = checkpoint.progress.step
     for reason in passed_over:
@@ -233,9 +265,12 @@ def check_writable(folder: Path) -> None:
         raise ValueError(f"run_dir={folder}: cannot write in {existing}; give another run_dir")
 
 
-def describe_splits(texts: Texts) -> str:
-    """How many classes and texts each split has."""
-    return ", ".join(
-        f"{len(rows)} {name} classes ({sum(map(len, rows.values())):,} texts)"
-        for name, rows in texts.items()
-    )
+def describe_splits(task: Task, splits: Mapping[str, Groups]) -> str:
+    """How many groups and rows each split has."""
+    _, groups, rows = task.words
+    parts = [
+        f"{len(members)} {name} {groups} ({sum(map(len, members.values())):,} {rows})"
+        for name, members in splits.items()
+        if members
+    ]
+    return f": {', '.join(parts)}" if parts else ""

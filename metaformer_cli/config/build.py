@@ -6,16 +6,16 @@ and nothing but the dataclasses of the schema is ever made from it.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
-from metaformer_cli.config.checks import did_you_mean, listed, one_of
-from metaformer_cli.config.options import flatten, options
-from metaformer_cli.config.schema import GROUPS, PredictCommand
+from metaformer_cli.config.checks import did_you_mean
+from metaformer_cli.config.combinations import check_combination
+from metaformer_cli.config.option import MISSING
+from metaformer_cli.config.options import flatten, groups, options, own_options
+from metaformer_cli.config.registry import GROUPS, choice
+from metaformer_cli.config.schema import PredictCommand, Values
 
 _Command = TypeVar("_Command")
 
@@ -24,12 +24,14 @@ def build(tree: Mapping[str, Any], command: type[_Command]) -> _Command:
     """The typed, checked object of a `command`, one of the classes in `schema.COMMANDS`.
 
     Raises:
-        ValueError: an unknown key, a missing value, a wrong type, a value that a check refuses.
+        ValueError: an unknown key, a missing value, a wrong type, a value that a check refuses, or
+            choices that do not fit each other.
     """
-    missing = [key for key, value in flatten(tree).items() if value == "???"]
+    missing = [key for key, value in flatten(tree).items() if value == MISSING]
     if missing:  # a whole group is missing where the checkpoint is that brings it
         raise ValueError(needed([key for key in missing if key not in GROUPS] or missing))
     config: _Command = _build(tree, command, command, prefix="")
+    check_combination(config)
     return config
 
 
@@ -45,12 +47,11 @@ def unknown(key: str, command: type[Any]) -> str:
     known = options(command)
     group = key.partition(".")[0]
     if command is PredictCommand and group in GROUPS and group != "learner":
-        return f"{key}: predict takes the {group} from the checkpoint: leave {key} out"
+        return taken_from_checkpoint(key)
     if key in known:
-        choices = known[key].choices
         return (
-            f"{key}: the chosen {group} has no such option; "
-            f"it belongs to {group}={'|'.join(choices)}: give one of these too, or leave it out"
+            f"{key}: the chosen {group} has no such option; it belongs to "
+            f"{group}={'|'.join(known[key].choices)}: give one of these too, or leave it out"
         )
     parent, _, name = key.rpartition(".")
     same_name = [option for option in known if option.rpartition(".")[2] == name]
@@ -61,61 +62,77 @@ def unknown(key: str, command: type[Any]) -> str:
         close = did_you_mean(name, [option.rpartition(".")[2] for option in siblings])
         hint = close.replace("mean ", f"mean {parent}.")
     else:
-        groups = [group for group in GROUPS if group in get_type_hints(command)]
-        hint = did_you_mean(key, [*groups, *known])
+        hint = did_you_mean(key, [*groups(command), *known])
     return f"unknown option {key}{hint or '; --help lists the options'}"
 
 
-def wrong_type(key: str, value: object, command: type[Any]) -> str:
-    """What was expected of a value, what came, and what would do."""
-    option = options(command)[key]
-    shown = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
-    example = option.default not in ("???", None) and f", e.g. {key}={json.dumps(option.default)}"
-    return f"{key}: expected {option.kind}, got {shown}{example or ''}"
+def taken_from_checkpoint(key: str) -> str:
+    """Why `predict` does not take an option of a task, data or model."""
+    return f"{key}: predict takes the {key.partition('.')[0]} from the checkpoint: leave {key} out"
 
 
 def _build(tree: Mapping[str, Any], schema: type[Any], command: type[Any], prefix: str) -> Any:
-    hints = get_type_hints(schema)
+    hints, known = get_type_hints(schema), own_options(command)
     for name in tree:
         if name not in hints:
             raise ValueError(unknown(f"{prefix}{name}", command))
-    values = {}
+    values: Values = {}
     for field in fields(schema):
         key = prefix + field.name
-        if field.name in tree:
-            values[field.name] = _value(tree[field.name], hints[field.name], key, command)
-        elif field.default == "???":
-            raise ValueError(needed([key]))
+        if field.name not in tree:
+            if key in GROUPS or (key in known and known[key].default == MISSING):
+                raise ValueError(needed([key]))
+        elif key in GROUPS:
+            values[field.name] = _chosen(_mapping(tree[field.name], key), key, command)
+        elif is_dataclass(hint := hints[field.name]):
+            assert isinstance(hint, type)
+            values[field.name] = _build(_mapping(tree[field.name], key), hint, command, f"{key}.")
+        else:
+            values[field.name] = known[key].checked(tree[field.name])
+    _fill_what_suits(values)
+    if "plugins" in values:
+        _check_plugins(values["plugins"])
     return schema(**values)
 
 
-def _value(value: Any, hint: Any, key: str, command: type[Any]) -> Any:
-    if key in GROUPS:
-        values = _mapping(value, key)
-        name = values.get("name")
-        if name is None:
-            raise ValueError(needed([f"{key}.name"]))
-        if key == "model" and name not in GROUPS[key]:
-            raise ValueError(
-                f"model.name={name}: expected {listed(list(GROUPS[key]))}"
-                f"{did_you_mean(name, list(GROUPS[key]))}; for a pretrained encoder give "
-                f"model=pretrained model.path={name}"
-            )
-        one_of(key, name, list(GROUPS[key]))
-        return _build(values, GROUPS[key][name], command, f"{key}.")
-    if is_dataclass(hint):
-        assert isinstance(hint, type)
-        return _build(_mapping(value, key), hint, command, f"{key}.")
-    if hint is Any:
-        return value
-    allowed = get_args(hint) or (hint,)
-    if type(value) is int and float in allowed:
-        value = float(value)
-    if type(value) not in allowed and not (value is None and NoneType in allowed):
-        raise ValueError(wrong_type(key, value, command))
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{key}={value}: expected a finite number")
-    return value
+def _chosen(tree: Mapping[str, Any], group: str, command: type[Any]) -> Values:
+    """The values of a choice, with all its defaults."""
+    if "name" not in tree:
+        raise ValueError(needed([f"{group}.name"]))
+    chosen = choice(group, tree["name"])
+    for name in tree:
+        if name != "name" and name not in chosen.options:
+            raise ValueError(unknown(f"{group}.{name}", command))
+    values = {**chosen.defaults(), **tree}
+    for name, option in chosen.options.items():
+        if values[name] == MISSING:
+            raise ValueError(needed([option.key]))
+        values[name] = option.checked(values[name])
+    for rule in chosen.declared["rules"]:
+        (first, one), (second, other) = ((name, values[name]) for name in (rule.first, rule.second))
+        if one is not None and other is not None:
+            refusal = rule.refusal(f"{group}.{first}", one, f"{group}.{second}", other)
+            if refusal:
+                raise ValueError(refusal)
+    return values
+
+
+def _fill_what_suits(values: Values) -> None:
+    """Give options that are null what the chosen model says suits it."""
+    model = values.get("model")
+    suits = choice("model", model["name"]).declared["suits"] if isinstance(model, dict) else None
+    for key, suiting in (suits or {}).items():
+        group, _, name = key.partition(".")
+        if group in values and values[group].get(name, suiting) is None:
+            values[group][name] = suiting
+
+
+def _check_plugins(plugins: list[Any]) -> None:
+    for plugin in plugins:
+        match plugin:
+            case {"path": str(), "sha256": str(), **rest} if not rest:
+                continue
+        raise ValueError(f"plugins: expected the path and sha256 of each, got {plugin!r}")
 
 
 def _mapping(value: Any, key: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import sys
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import hydra
 from hydra import initialize_config_module
 from hydra._internal.utils import get_args_parser
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,14 +25,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from metaformer_cli.config.explain import CONFIG_ERRORS, explain
+from metaformer_cli.config.hydra_schema import register
+from metaformer_cli.config.option import MISSING
+from metaformer_cli.config.options import options
+from metaformer_cli.config.registry import GROUPS, choices, plugins, use_plugins
 from metaformer_cli.config.resolve import Composed, merge, saved_source
-from metaformer_cli.config.saved import read_resumed_config, read_saved_config
-from metaformer_cli.config.schema import COMMANDS, GROUPS
+from metaformer_cli.config.saved import check_plugins, read_resumed_config, read_saved_config
+from metaformer_cli.config.schema import COMMANDS
 
 _CONFIGS = "metaformer_cli.configs"
-# Where a shell may have left `~/`: it expands that at the start of a word, and ours start NAME=.
-_PATHS = ("run_dir", "resume", "ckpt", "support", "query", "out")
-_GROUP_PATHS = {"data": ("path", "splits", "cache_dir"), "model": ("path",)}
 
 
 class _Stopped(BaseException):
@@ -52,7 +52,6 @@ def run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -
         ValueError: the words cannot be composed, in one line; or the job raised it.
         Exception: what else the job raised; in a sweep, with the job's overrides as a note.
     """
-    register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through instead of printing them
     try:
         _run(command, words, job)
@@ -62,20 +61,28 @@ def run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -
         raise ValueError(explain(error, COMMANDS[command])) from error
 
 
-def register() -> None:
-    """Make the schema known to Hydra, under names that shell completion does not offer."""
-    schemas = {
-        *COMMANDS.values(),
-        *(schema for group in GROUPS.values() for schema in group.values()),
-    }
-    for schema in schemas:
-        assert is_dataclass(schema)
-        ConfigStore.instance().store(name=f"schema_{schema.__name__}", node=schema)
+def plugin_files(words: Sequence[str]) -> list[str]:
+    """The files in `plugins=FILE` or `plugins=[FILE,FILE]` among the words of a command line.
+
+    Raises:
+        ValueError: the value is nothing like that.
+    """
+    typed = [word for word in words if word.partition("=")[0].lstrip("+") == "plugins"]
+    if not typed:
+        return []
+    (override,) = _overrides([_readable(typed[-1])])
+    value = None if override.is_sweep_override() else override.value()
+    files = [value] if isinstance(value, str) else value
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise ValueError(f"{typed[-1]}: expected plugins=FILE.py, or plugins=[FILE.py,FILE.py]")
+    return [str(file) for file in files]
 
 
 def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
     args, flags = _parse(words)
     words = [_readable(word) for word in args.overrides]
+    use_plugins(plugin_files(words))
+    register(args.config_dir)
     typed = {override.key_or_group: override for override in _overrides(words)}
     swept = [key for key, override in typed.items() if override.is_sweep_override()]
     source = saved_source(command, {key: _first(override) for key, override in typed.items()})
@@ -243,37 +250,51 @@ def _saved_choices(command: str, source: str | None, typed: Mapping[str, Overrid
         return []
     read = read_resumed_config if command == "train" else read_saved_config
     saved = read(source) or {}
-    groups = ["learner"] if command == "predict" else list(GROUPS)
+    check_plugins(saved, source)
+    groups = ("task", "learner") if command == "predict" else GROUPS
     names = {
-        group: saved[group].get("name")
+        group: str(saved[group].get("name"))
         for group in groups
         if group not in typed and isinstance(saved.get(group), Mapping)
     }
-    return [f"{group}={name}" for group, name in names.items() if name in GROUPS[group]]
+    return [f"{group}={name}" for group, name in names.items() if name in choices(group)]
 
 
 def _composed(command: str, node: DictConfig, words: Sequence[str]) -> Composed:
     tree = OmegaConf.to_container(node, resolve=True)
     assert isinstance(tree, dict)
     values: dict[str, Any] = {str(key): value for key, value in tree.items()}
-    # a group is missing where a checkpoint brings it
-    groups = {group: values[group] for group in _GROUP_PATHS if isinstance(values.get(group), dict)}
-    paths = [(values, _PATHS), *((groups[group], _GROUP_PATHS[group]) for group in groups)]
-    for options, names in paths:
-        for name in names:
-            if isinstance(options.get(name), str):
-                options[name] = _with_home(options[name])
     given = {override.key_or_group: override.value() for override in _overrides(words)}
-    model = values.get("model")
-    if (
-        isinstance(model, dict)
-        and model.get("path") == "???"
-        and model["name"] not in GROUPS["model"]
-    ):
-        # model=pretrained model.name=WHAT: the name is that of the encoder, not of the choice
-        model |= {"name": "pretrained", "path": _with_home(model["name"])}
-        given["model.path"] = given.pop("model.name", None)
+    _name_what_name_means(values, given)
+    for key, option in options(COMMANDS[command]).items():
+        parent, _, name = key.rpartition(".")
+        holder = values.get(parent) if parent else values
+        # a group is missing where a checkpoint brings it
+        if option.is_path and isinstance(holder, dict) and isinstance(holder.get(name), str):
+            holder[name] = _with_home(holder[name])
+    if values.get("plugins") and not plugins():
+        raise ValueError(
+            f"plugins={values['plugins']} stands in a configuration, which cannot name code to "
+            "run: give plugins= on the command line"
+        )
+    values["plugins"] = plugins()
     return Composed(command, values, given)
+
+
+def _name_what_name_means(values: dict[str, Any], given: dict[str, Any]) -> None:
+    """Read `model=pretrained model.name=WHAT` as `model=pretrained model.path=WHAT`."""
+    for choice in (choice for group in GROUPS for choice in choices(group).values()):
+        group, other = choice.group, choice.declared.get("name_is")
+        chosen = values.get(group)
+        if (
+            other is not None
+            and isinstance(chosen, dict)
+            and chosen.keys() == {"name", *choice.options}
+            and chosen[other] == MISSING
+            and chosen["name"] not in choices(group)
+        ):
+            chosen |= {"name": choice.name, other: chosen["name"]}
+            given[f"{group}.{other}"] = given.pop(f"{group}.name", None)
 
 
 def _with_home(path: str) -> str:

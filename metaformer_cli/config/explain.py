@@ -14,9 +14,10 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
-from metaformer_cli.config.build import unknown, wrong_type
+from metaformer_cli.config.build import unknown
 from metaformer_cli.config.checks import did_you_mean, listed
 from metaformer_cli.config.options import options
+from metaformer_cli.config.registry import GROUPS
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
@@ -28,9 +29,10 @@ def explain(error: BaseException, command: type[Any]) -> str:
     if isinstance(error, MissingConfigException):
         return _no_such_choice(error)
     text = " ".join(str(error).split())
+    if (typed := re.match("Could not override '(.+?)'", text)) and typed[1] in GROUPS:
+        return unknown(typed[1], command)
     cause = error.__cause__ if isinstance(error, HydraException) else error
     if isinstance(cause, OmegaConfBaseException):
-        typed = re.match("Could not override '(.+?)'", text)
         return _bad_value(cause, typed[1] if typed else None, command)
     if text.startswith("Ambiguous value for argument"):
         argument = text.split("'")[1]
@@ -56,12 +58,12 @@ def _no_such_choice(error: MissingConfigException) -> str:
 def _bad_value(error: OmegaConfBaseException, typed: str | None, command: type[Any]) -> str:
     key = typed or error.full_key or ""
     if key == "experiment":
-        return "there is no experiment yet: give a folder that holds experiment/NAME.yaml with -cd"
+        return "experiment: train alone takes one; leave it out"
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and not key.startswith("hydra"):
         return unknown(key, command)
     if isinstance(error, ValidationError):
         if key in options(command):
-            return wrong_type(key, error.value, command)
+            return options(command)[key].wrong_type(error.value)
         if key in get_type_hints(command):
             return f"{key}={error.value}: expected options, {key}.NAME=VALUE, not one value"
     return f"{key}: {str(error).splitlines()[0]}"

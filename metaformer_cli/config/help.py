@@ -1,14 +1,17 @@
-"""The help of each command, made from the schema: one place for a meaning and a default."""
+"""The help of each command, made from the options: one place for a meaning and a default."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
-from metaformer_cli.config.options import Option, own_options
-from metaformer_cli.config.schema import COMMANDS, GROUPS
+from metaformer_cli.config.option import Option
+from metaformer_cli.config.options import groups, own_options
+from metaformer_cli.config.registry import Choice, choices
+from metaformer_cli.config.schema import COMMANDS
 
 _WIDTH = 80  # columns, of a terminal that nobody resized
 _INDENT = 29  # columns: an option and its default, before what it means
@@ -34,22 +37,32 @@ def command_help(command: str) -> str:
     schema = COMMANDS[command]
     lines = [*_wrapped(_about(schema)), "", "For example", f"  {_EXAMPLES[command]}", ""]
     lines += ["Options, with their defaults; ??? must be given"]
-    own = list(own_options(schema))
-    lines += [line for option in own if option.key not in GROUPS for line in _lines(option)]
-    for option in own:
-        if option.key in GROUPS and (command != "predict" or option.key == "learner"):
-            lines += ["", *_group(option.key)]  # predict takes the others from the checkpoint
+    lines += [line for option in own_options(schema).values() for line in _lines(option)]
+    for group in groups(schema):
+        known = list(choices(group).values())
+        if command != "predict" or group == "learner":
+            lines += ["", *_group(group, [(own, tuple(own.options.values())) for own in known])]
+        elif group == "task":  # the checkpoint brings it, and all of data and model
+            answers = [(own, _answers(own)) for own in known]
+            lines += ["", *_group(group, [pair for pair in answers if pair[1]])]
     return "\n".join([*lines, "", *_FLAGS])
 
 
-def _group(group: str) -> list[str]:
-    """The choices of a group; those with the same options together."""
+def _answers(task: Choice) -> tuple[Option, ...]:
+    """What `predict` may be told of a task."""
+    return tuple(task.options[name] for name in task.declared["answers"])
+
+
+def _group(group: str, known: Iterable[tuple[Choice, tuple[Option, ...]]]) -> list[str]:
+    """The choices of a group; those with the same options together, and of those the same ones."""
+    alike: dict[tuple[Option, ...], dict[str, list[str]]] = {}
+    for choice, options in known:
+        alike.setdefault(options, {}).setdefault(choice.doc, []).append(choice.name)
     lines = []
-    for schema in dict.fromkeys(GROUPS[group].values()):
-        names = [name for name, own in GROUPS[group].items() if own is schema]
-        lines += _wrapped(f"{group}={'|'.join(names)}: {_about(schema)}")
-        for option in own_options(schema, prefix=f"{group}."):
-            lines += _lines(option)
+    for options, names_of in alike.items():
+        for doc, names in names_of.items():
+            lines += _wrapped(f"{group}={'|'.join(names)}: {doc}")
+        lines += [line for option in options for line in _lines(option)]
     return lines
 
 
@@ -57,8 +70,8 @@ def _lines(option: Option) -> list[str]:
     default = option.default if isinstance(option.default, str) else json.dumps(option.default)
     term = f"  {option.key}={default}"
     if len(term) >= _INDENT:
-        return [term, *_wrapped(f"{'':{_INDENT}}{option.doc}", indent=_INDENT)]
-    return _wrapped(f"{term:{_INDENT}}{option.doc}", indent=_INDENT)
+        return [term, *_wrapped(f"{'':{_INDENT}}{option.meaning}", indent=_INDENT)]
+    return _wrapped(f"{term:{_INDENT}}{option.meaning}", indent=_INDENT)
 
 
 def _wrapped(text: str, indent: int = 2) -> list[str]:

@@ -1,64 +1,80 @@
-"""Every option of a command, read from the dataclasses: for checking, help and error messages."""
+"""Every option of a command: for checking, help and error messages."""
 
 from __future__ import annotations
 
-import inspect
-import re
-import sys
+import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from pathlib import Path
+from typing import Any, get_type_hints
 
-from metaformer_cli.config.schema import GROUPS
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-@dataclass(frozen=True)
-class Option:
-    """One `key=value` that a command takes.
-
-    Attributes:
-        key: as it is typed, `train.steps`.
-        hint: its type.
-        default: what it is when nobody types it; `???` where it must be typed.
-        doc: the comment beside its field.
-        choices: the choices of its group that have it; none outside the groups.
-    """
-
-    key: str
-    hint: Any
-    default: Any
-    doc: str
-    choices: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """What its value must be, in words."""
-        return kind(self.hint)
-
-
-def kind(hint: Any) -> str:
-    """A type in words, `a whole number or null`."""
-    members = get_args(hint) or (hint,)
-    words = [_WORDS[member] for member in members if member in _WORDS]
-    return " or ".join([*words, *["null"] * (NoneType in members)])
+from metaformer_cli.config import schema
+from metaformer_cli.config.option import MISSING, Option, option
+from metaformer_cli.config.reading import PythonFile
+from metaformer_cli.config.registry import GROUPS, choices
 
 
 def options(command: type[Any]) -> dict[str, Option]:
-    """All options of a command by key, in the order of its fields."""
-    found: dict[str, Option] = {}
-    for own in own_options(command):
-        if own.key not in GROUPS:
-            found[own.key] = own
-            continue
-        for choice, schema in GROUPS[own.key].items():
-            for option in own_options(schema, prefix=f"{own.key}."):
-                seen = found.get(option.key, option)
-                found[option.key] = replace(seen, choices=(*seen.choices, choice))
+    """All options of a command by key; of a group, those of all its choices."""
+    found = dict(own_options(command))
+    for group in groups(command):
+        for choice in choices(group).values():
+            for own in choice.options.values():
+                seen = found.get(own.key, own)
+                found[own.key] = replace(seen, choices=(*seen.choices, choice.name))
     return found
+
+
+def groups(command: type[Any]) -> list[str]:
+    """The groups that a command has."""
+    names = {field.name for field in fields(command)}
+    return [group for group in GROUPS if group in names]
+
+
+def own_options(command: type[Any], prefix: str = "") -> Mapping[str, Option]:
+    """The options of a command by key, without those of groups; a base class's come last.
+
+    Args:
+        command: one of `schema.COMMANDS`; or a part of it, such as `Train`.
+        prefix: where that part stands, such as `train.`.
+    """
+    return _cached_options(command.__name__, prefix)
+
+
+@cache
+def _cached_options(command: str, prefix: str) -> Mapping[str, Option]:
+    return {own.key: own for own in _own_options(getattr(schema, command), prefix)}
+
+
+def _own_options(command: type[Any], prefix: str) -> Iterator[Option]:
+    hints = get_type_hints(command, include_extras=True)
+    known = {field.name: field for field in fields(command)}
+    for name, doc in _comments(command):
+        field, hint = known[name], hints[name]
+        if is_dataclass(hint):
+            assert isinstance(hint, type)
+            yield from _own_options(hint, f"{prefix}{name}.")
+        elif prefix or name not in GROUPS:
+            default = MISSING if field.default is NO_DEFAULT else field.default
+            if field.default_factory is not NO_DEFAULT:
+                default = field.default_factory()
+            yield option(prefix + name, hint, default, doc)
+
+
+def _comments(command: type[Any]) -> Iterator[tuple[str, str]]:
+    """The name of each field and the comment behind it, from the class down to its bases."""
+    for base in command.__mro__:
+        node = _file().a_class(base.__name__)
+        for member in node.body if node else ():
+            if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+                yield member.target.id, _file().comment(member)
+
+
+@cache
+def _file() -> PythonFile:
+    return PythonFile.read(Path(schema.__file__))
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -70,32 +86,3 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def own_options(schema: type[Any], prefix: str = "") -> Iterator[Option]:
-    """The options of one dataclass, and of the dataclasses in its fields; `prefix` as in `data.`.
-
-    A group counts as one option, named as the group.
-    """
-    hints, docs = get_type_hints(schema), _comments(schema.__module__)[schema.__name__]
-    for field in fields(schema):
-        hint = hints[field.name]
-        if is_dataclass(hint):
-            assert isinstance(hint, type)
-            yield from own_options(hint, f"{prefix}{field.name}.")
-        elif not (prefix and field.name == "name"):  # the name is what the choice itself sets
-            doc = docs.get(field.name, "")
-            yield Option(prefix + field.name, hint, field.default, doc)
-
-
-@cache
-def _comments(module: str) -> Mapping[str, Mapping[str, str]]:
-    """The comment beside each field of each class: written once, for readers of code and help."""
-    found: dict[str, dict[str, str]] = {}
-    fields: dict[str, str] = {}
-    for line in inspect.getsource(sys.modules[module]).splitlines():
-        if begins := re.match(r"class (\w+)", line):
-            fields = found[begins[1]] = {}
-        elif match := re.match(r"    (\w+): .*?  # (.+)", line):
-            fields[match[1]] = match[2]
-    return found

@@ -9,37 +9,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from metaformer_cli.config.build import build
-from metaformer_cli.config.options import flatten
+from metaformer_cli.config.build import build, taken_from_checkpoint
+from metaformer_cli.config.options import flatten, options
+from metaformer_cli.config.registry import GROUPS, choice
 from metaformer_cli.config.saved import (
+    check_plugins,
     holds_run,
     read_resumed_config,
     read_saved_config,
     run_folder,
+    warn_of_changed_plugins,
 )
 from metaformer_cli.config.schema import (
     COMMANDS,
-    GROUPS,
     BenchCommand,
     EvalCommand,
     PredictCommand,
     TrainCommand,
-)
-
-# What a run that is continued may change; anything else would make it another run.
-CHANGEABLE = (
-    "run_dir",
-    "resume",
-    "device",
-    "train.steps",
-    "train.eval_every",
-    "train.log_every",
-    "train.patience",
-    "learner.chunk",
-    "engine.compile",
-    "engine.precision",
-    "engine.kept_steps",
-    "train.processes",
 )
 
 
@@ -75,11 +61,7 @@ def resolve(composed: Composed) -> Any:
     if isinstance(config, BenchCommand):
         return replace(config, run_dir=composed.folder or config.run_dir or _stamp())
     if isinstance(config, PredictCommand):
-        return replace(
-            config,
-            text_field=config.text_field or getattr(config.data, "text_field", "text"),
-            label_field=config.label_field or getattr(config.data, "label_field", "label"),
-        )
+        return replace(config, task={**config.task, **_read_as_trained(config)})
     return config
 
 
@@ -97,10 +79,17 @@ def merge(composed: Composed) -> dict[str, Any]:
         saved = read_resumed_config(source)
         return tree if saved is None else _resumed(composed, _checked(saved, source))
     saved = _checked(read_saved_config(source), source)
-    fixed = ("model.",) if composed.command == "eval" else ("task.", "data.", "model.")
     taken = {key: saved[key] for key in (*GROUPS, "seed")}
+    fixed: tuple[str, ...] = ("model.",)
+    free: list[str] = []
+    if composed.command == "predict":
+        fixed, free = ("task.", "data.", "model."), [f"task.{name}" for name in _answers(saved)]
+        for key in composed.given:
+            if f"{key}.".startswith(fixed) and key not in free:
+                raise ValueError(taken_from_checkpoint(key))
     merged = _overlay({**tree, **taken}, composed)
-    _refuse_changes(merged, saved, [key for key in flatten(saved) if key.startswith(fixed)])
+    kept = [key for key in flatten(saved) if key.startswith(fixed) and key not in free]
+    _refuse_changes(merged, saved, kept)
     return merged
 
 
@@ -120,8 +109,22 @@ def saved_source(command: str, tree: Mapping[str, Any], folder: str | None = Non
     return str(run_dir) if resume is True and run_dir is not None else None
 
 
+def _answers(config: Mapping[str, Any]) -> Sequence[str]:
+    """The task's options that `predict` may change."""
+    answers: Sequence[str] = choice("task", config["task"]["name"]).declared["answers"]
+    return answers
+
+
+def _read_as_trained(config: PredictCommand) -> dict[str, Any]:
+    """How a person's files are read where nobody says: as the data that was trained on."""
+    left = [name for name in _answers(asdict(config)) if config.task[name] is None]
+    return {name: config.data[name] for name in left if name in config.data}
+
+
 def _checked(saved: Mapping[str, Any], source: str) -> dict[str, Any]:
     """A saved tree with every key of today's schema, or one line that says what is wrong."""
+    check_plugins(saved, source)
+    warn_of_changed_plugins(saved, source)
     try:
         return asdict(build(saved, TrainCommand))
     except ValueError as error:
@@ -133,9 +136,10 @@ def _resumed(composed: Composed, saved: dict[str, Any]) -> dict[str, Any]:
     same = [group for group in GROUPS if composed.given.get(group) == saved[group]["name"]]
     given = {key: value for key, value in composed.given.items() if key not in same}
     merged = _overlay(saved, replace(composed, given=given))
-    for key in ("run_dir", "resume"):
-        merged[key] = composed.tree[key]
-    _refuse_changes(merged, saved, [key for key in flatten(merged) if key not in CHANGEABLE])
+    for key in ("run_dir", "resume", "plugins"):
+        merged[key] = composed.tree.get(key, [])
+    tunable = [key for key, option in options(TrainCommand).items() if option.tunable]
+    _refuse_changes(merged, saved, [key for key in flatten(merged) if key not in tunable])
     return merged
 
 

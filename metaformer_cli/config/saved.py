@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from metaformer_cli.config.registry import GROUPS, choices, plugins
 from metaformer_cli.training.checkpoint_header import BEST, LAST, PREVIOUS, read_header
+
+_LOG = logging.getLogger(__name__)
 
 
 def to_yaml(config: Any) -> str:
@@ -82,3 +87,75 @@ def read_resumed_config(resume: str) -> dict[str, Any] | None:
     if problems:
         raise problems[0]
     return None
+
+
+def check_plugins(saved: Mapping[str, Any], source: str) -> None:
+    """Check that the plugins which a saved configuration needs are in use.
+
+    Raises:
+        ValueError: one is not. It is never loaded because a checkpoint says so.
+    """
+    recorded = _recorded(saved)
+    names = {group: _name(saved.get(group)) for group in GROUPS}
+    unknown = [group for group, name in names.items() if name not in choices(group)]
+    used = plugins()
+    seen = {known for plugin in used for known in (plugin["sha256"], _file_name(plugin))}
+    missing = [plugin for plugin in recorded if not seen & {plugin["sha256"], _file_name(plugin)}]
+    if unknown and missing:
+        files = " and ".join(
+            f"plugins={_shown(plugin['path'])} (sha256 {plugin['sha256'][:8]}…)"
+            for plugin in recorded
+        )
+        paths = ",".join(_shown(plugin["path"]) for plugin in recorded)
+        pronoun, give = ("which is", paths) if len(recorded) == 1 else ("which are", f"[{paths}]")
+        raise ValueError(
+            f"{source} was trained with {files}, {pronoun} never loaded by itself: "
+            f"give plugins={give}"
+        )
+
+
+def warn_of_changed_plugins(saved: Mapping[str, Any], source: str) -> None:
+    """Say where a plugin that was trained with is not in use, to the byte."""
+    used = {_file_name(plugin): plugin["sha256"] for plugin in plugins()}
+    for plugin in _recorded(saved):
+        name, then = _file_name(plugin), plugin["sha256"]
+        if then in used.values():
+            continue
+        if name in used:
+            _LOG.warning(
+                "warning: %s was trained with another %s (sha256 %.8s…; this one has %.8s…)",
+                *(source, name, then, used[name]),
+            )
+        else:
+            _LOG.warning(
+                "warning: %s was trained with %s (sha256 %.8s…), which is not in use",
+                *(source, name, then),
+            )
+
+
+def _recorded(saved: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The plugins of a saved configuration; what is no such record is left to `build`."""
+    found = saved.get("plugins")
+    records = found if isinstance(found, list) else []
+    return [
+        record
+        for record in records
+        if isinstance(record, dict)
+        and all(isinstance(record.get(key), str) for key in ("path", "sha256"))
+    ]
+
+
+def _file_name(plugin: Mapping[str, str]) -> str:
+    return Path(plugin["path"]).name
+
+
+def _name(group: Any) -> Any:
+    """The name in a group's saved values."""
+    name = group.get("name") if isinstance(group, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _shown(path: str) -> str:
+    """The path as one types it from here."""
+    here = f"{Path.cwd()}/"
+    return path.removeprefix(here)

@@ -1,4 +1,4 @@
 """Where examples come from: files, presets, the hub, the built-in corpus; and the tokenizer.
 
-`load.load_dataset` is the door. Nothing here imports torch.
+Each source is a marked function that gives a `dataset.Dataset`. Nothing here imports torch.
 """

@@ -1,18 +1,17 @@
-"""A data set of labelled texts, split by class, and the checks that every source goes through."""
+"""A data set: groups of rows, split by group; and the checks that labelled texts go through."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from metaformer_cli.data.problems import Problems, did_you_mean
-
-SPLITS = ("train", "valid", "test")
-POLICIES = ("refuse", "drop")
+from metaformer_cli.episode import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LabelledText:
     """One labelled text, and where it stands ("file:line"), for messages."""
 
     text: str
@@ -22,52 +21,68 @@ class Row:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled texts whose classes are split: a class is in one split, with all of its rows.
+    """Groups of rows, such as the texts of a class; a group is in one split, with all of its rows.
 
     Attributes:
         name: what messages call it.
-        texts: label -> its texts, distinct, in file order; the classes of all splits.
-        splits: "train", "valid" and "test" -> the labels of that split.
+        groups: name -> its rows, distinct, in file order; the groups of all splits. A text's row
+            is the text alone.
+        splits: "train", "valid" and "test" -> the groups of that split.
         dropped: why, in words -> how many rows were left out.
         problems: a few of the faults behind that, with file and line.
     """
 
     name: str
-    texts: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, tuple[Row, ...]]
     splits: Mapping[str, tuple[str, ...]]
     dropped: Mapping[str, int]
     problems: tuple[str, ...] = ()
 
-    def split(self, name: str, *, ways: int = 1) -> dict[str, tuple[str, ...]]:
-        """The texts of one split, by label.
+    def split(
+        self, name: str, *, least: int = 1, called: tuple[str, str] = ("class", "classes")
+    ) -> dict[str, tuple[Row, ...]]:
+        """The groups of one split.
+
+        Args:
+            name: "train", "valid" or "test".
+            least: groups that an episode draws.
+            called: what one is called, and several.
 
         Raises:
-            ValueError: no such split, or it has fewer than `ways` classes.
+            ValueError: no such split, or it has fewer than `least` groups.
         """
         if name not in self.splits:
             raise ValueError(
                 f"{self.name} has no split {name!r}: choose from {', '.join(self.splits)}"
                 + did_you_mean(name, self.splits)
             )
-        labels = self.splits[name]
-        if len(labels) < ways:
+        groups = self.splits[name]
+        if len(groups) < least:
+            remedy = f"lower task.ways, or give data.splits with more {called[1]} there"
+            if not groups:
+                remedy = "all of it are too small: lower task.shots or task.queries"
             raise ValueError(
-                f"{self.name}: {ways}-way episodes need {ways} classes, and the {name} split has "
-                f"{len(labels)}; lower task.ways, or give data.splits with more classes there"
+                f"{self.name}: an episode draws {least} {called[least > 1]}, and the {name} split "
+                f"has {len(groups)}; {remedy}"
             )
-        return {label: self.texts[label] for label in labels}
+        return {group: self.groups[group] for group in groups}
 
 
-def sound_rows(rows: Iterable[Row], problems: Problems) -> dict[str, list[Row]]:
+def sound_rows(
+    rows: Iterable[LabelledText], problems: Problems, group: str = "class"
+) -> dict[str, list[LabelledText]]:
     """Groups rows by label, without those that have a fault; the faults go to `problems`.
 
     A text with two labels loses all its rows: nobody can say which label is right. Of a row that
     is repeated the first stays. Labels keep the order of their first row, and one that loses all
     its rows keeps an empty list.
     """
-    first: dict[str, Row] = {}  # text -> the first row that has it
+    first: dict[str, LabelledText] = {}  # text -> the first row that has it
     conflicting: set[str] = set()
-    classes: dict[str, list[Row]] = {}
+    classes: dict[str, list[LabelledText]] = {}
+    label, said, kind = group, f"in {group}", f"same text in two {group}s"
+    if group == "class":
+        label, said, kind = "label", "labelled", "conflicting labels"
     for row in rows:
         if not row.label:
             problems.add("empty label", row.source)
@@ -80,20 +95,21 @@ def sound_rows(rows: Iterable[Row], problems: Problems) -> dict[str, list[Row]]:
         if earlier is row:
             continue
         if row.text not in conflicting and row.label == earlier.label:
-            details = f"same text and label as {_seen_from(row, earlier)}"
+            details = f"same text and {label} as {_seen_from(row, earlier)}"
             problems.add("duplicate", row.source, details=details)
         else:
             lost = 1 if row.text in conflicting else 2  # the earlier row goes too
             conflicting.add(row.text)
-            details = f"labelled {row.label!r}, but {earlier.label!r} at {_seen_from(row, earlier)}"
-            problems.add("conflicting labels", row.source, rows=lost, details=details)
+            place = _seen_from(row, earlier)
+            details = f"{said} {row.label!r}, but {earlier.label!r} at {place}"
+            problems.add(kind, row.source, rows=lost, details=details)
     for text, row in first.items():
         if text not in conflicting:
             classes[row.label].append(row)
     return classes
 
 
-def _seen_from(row: Row, earlier: Row) -> str:
+def _seen_from(row: LabelledText, earlier: LabelledText) -> str:
     """Where an earlier row stands; its line alone, if that is in the same file."""
     file, _, line = earlier.source.rpartition(":")
     return f"line {line}" if row.source.startswith(f"{file}:") else earlier.source
@@ -101,11 +117,12 @@ def _seen_from(row: Row, earlier: Row) -> str:
 
 def build_dataset(
     name: str,
-    rows: Iterable[Row],
+    rows: Iterable[LabelledText],
     *,
     split: Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]],
-    problems: str = "refuse",
+    problems: Literal["refuse", "drop"] = "refuse",
     min_rows: int = 1,
+    group: str = "class",
 ) -> Dataset:
     """Checks the rows, splits their classes, and checks the classes.
 
@@ -117,21 +134,20 @@ def build_dataset(
         problems: "refuse" raises an error about any fault; "drop" leaves out rows with an empty
             text or label, repeated rows, texts with two labels, and classes that are too small.
         min_rows: rows that a class of a split needs: shots + queries.
+        group: what messages call a class.
 
     Raises:
         ValueError: no rows, one class only, or faults to refuse; and what `split` raises.
     """
-    if problems not in POLICIES:
-        raise ValueError(f"data.problems={problems!r}: choose from {', '.join(POLICIES)}")
     found = Problems()
     sources: dict[str, str] = {}
 
-    def seen() -> Iterable[Row]:
+    def seen() -> Iterable[LabelledText]:
         for row in rows:
             sources.setdefault(row.label, row.source)
             yield row
 
-    classes = sound_rows(seen(), found)
+    classes = sound_rows(seen(), found, group)
     if len(classes) < 2:
         raise ValueError(
             f"{name}: expected at least two classes, found "
@@ -144,23 +160,25 @@ def build_dataset(
         count = len(classes[label])
         if count < max(min_rows, 1):
             small.add(label)
-            details = f"class {label!r} has {count} sound rows, and shots + queries take {min_rows}"
-            found.add("class too small", sources[label], rows=count, details=details)
+            details = (
+                f"{group} {label!r} has {count} sound rows, and shots + queries take {min_rows}"
+            )
+            found.add(f"{group} too small", sources[label], rows=count, details=details)
     if problems == "refuse":
         remedy = "correct them, or leave such rows out with data.problems=drop"
         if small:
-            remedy += "; for a class too small, lower task.shots or task.queries"
+            remedy += f"; for a {group} too small, lower task.shots or task.queries"
         found.refuse(name, remedy=remedy)
     splits = {
         part: tuple(label for label in labels if label not in small)
         for part, labels in splits.items()
     }
-    texts = {
-        label: tuple(row.text for row in classes[label])
+    groups = {
+        label: tuple((row.text,) for row in classes[label])
         for labels in splits.values()
         for label in labels
     }
     dropped = dict(found.rows)
-    if unlisted := sum(len(classes[label]) for label in classes.keys() - texts.keys() - small):
-        dropped["class in no split"] = unlisted
-    return Dataset(name, texts, splits, dropped, tuple(found.named))
+    if unlisted := sum(len(classes[label]) for label in classes.keys() - groups.keys() - small):
+        dropped[f"{group} in no split"] = unlisted
+    return Dataset(name, groups, splits, dropped, tuple(found.named))

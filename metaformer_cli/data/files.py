@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from metaformer_cli.data.dataset import Row
+from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.problems import did_you_mean
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl"}
@@ -35,7 +35,7 @@ class Record:
 
 def read_rows(
     path: str | Path, *, text_field: str, label_field: str, kind: str | None = None
-) -> Iterator[Row]:
+) -> Iterator[LabelledText]:
     """Reads labelled texts: `read_records` with two fields picked out.
 
     Surrounding blanks of a label are no part of it; a text is kept as it is.
@@ -44,7 +44,9 @@ def read_rows(
         ValueError: as `read_records`, and for a text or label of a wrong type.
     """
     for record in read_records(path, kind=kind, required=(text_field, label_field)):
-        yield Row(text_of(record, text_field), label_of(record, label_field), record.source)
+        yield LabelledText(
+            text_of(record, text_field), label_of(record, label_field), record.source
+        )
 
 
 def read_records(
@@ -94,11 +96,19 @@ def read_text(path: str | Path) -> str:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        return decoded(path.read_bytes(), path)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder: expected a file") from None
+
+
+def decoded(data: bytes, path: Path) -> str:
+    """The text of a file's bytes, without its byte order mark.
+
+    Raises:
+        ValueError: they are no UTF-8 text, with their line.
+    """
     if (nul := data.find(b"\0")) >= 0:
         raise ValueError(
             f"{path}:{_line_at(data, nul)}: byte {nul} is NUL: expected UTF-8 text, this is a "

@@ -8,15 +8,45 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from metaformer_cli.data.dataset import Row
+from metaformer_cli.choices import a_path, source
+from metaformer_cli.data.dataset import Dataset, LabelledText, build_dataset
 from metaformer_cli.data.files import Record, label_of, require_fields, text_of
+from metaformer_cli.data.splits import splitter
 
 BATCH = 1000  # rows that are decoded at once
 
 
-def read_rows(path: str, *, subset: str | None, text_field: str, label_field: str) -> Iterator[Row]:
+@source("hf", inputs=("text",))
+def huggingface(
+    name: str,
+    seed: int,
+    min_rows: int,
+    *,
+    path: Annotated[str, a_path],  # a hub name, or a folder
+    subset: str | None = None,  # the hub's name for a part of it
+    text_field: str = "text",  # the column with the texts
+    label_field: str = "label",  # the column with the class names
+    splits: Annotated[str | None, a_path] = None,  # folder with train.txt, valid.txt, test.txt;
+    # null: drawn from seed
+    problems: Literal["refuse", "drop"] = "refuse",  # duplicates with two labels, empty texts, ...
+) -> Dataset:
+    """A data set of Hugging Face `datasets`: a hub name, or a local folder.
+
+    Raises:
+        ValueError: it cannot be loaded or used.
+    """
+    del name
+    fields = {"text_field": text_field, "label_field": label_field}
+    rows = read_rows(path, subset=subset, **fields)
+    split = splitter(splits, seed=seed)
+    return build_dataset(path, rows, split=split, problems=problems, min_rows=min_rows)
+
+
+def read_rows(
+    path: str, *, subset: str | None, text_field: str, label_field: str
+) -> Iterator[LabelledText]:
     """Reads the rows of all splits: metaformer splits by class.
 
     Args:
@@ -40,7 +70,9 @@ def read_rows(path: str, *, subset: str | None, text_field: str, label_field: st
                 labels = ["" if label in (None, -1) else class_name(label) for label in labels]
             for text, label in zip(batch[text_field], labels, strict=True):
                 record = Record({text_field: text, label_field: label}, f"{place} row {number}")
-                yield Row(text_of(record, text_field), label_of(record, label_field), record.source)
+                yield LabelledText(
+                    text_of(record, text_field), label_of(record, label_field), record.source
+                )
                 number += 1
 
 

@@ -13,10 +13,15 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from tqdm import tqdm
 
 from metaformer_cli.atomic import replacing
+from metaformer_cli.choices import a_path, source
+from metaformer_cli.data.dataset import Dataset, build_dataset
+from metaformer_cli.data.files import read_rows
+from metaformer_cli.data.splits import splitter
 
 PUBLISHER = (
     "https://raw.githubusercontent.com/tdopierre/ProtAugment/"
@@ -71,6 +76,31 @@ PRESETS = {
         (361, "023b8b7fb74e56dfd9bc00b714e3c44d02ffdaa67b876abc7d6897a4b6308715"),
     ),
 }
+
+
+@source("clinc150", "banking77", "hwu64", inputs=("text",))
+def preset(
+    name: str,
+    seed: int,
+    min_rows: int,
+    *,
+    path: Annotated[str | None, a_path] = None,  # a folder with full.jsonl; null: download into
+    # cache_dir
+    splits: Annotated[str | None, a_path] = None,  # null: the first published class split
+    problems: Literal["refuse", "drop"] = "drop",  # their few faults are known, and counted when
+    # they are dropped
+    cache_dir: Annotated[str, a_path] = "~/.cache/metaformer",  # where downloads are kept
+) -> Dataset:
+    """A published data set, downloaded once with a checksum, or read from `path`.
+
+    Raises:
+        ValueError: it cannot be fetched, read or used.
+    """
+    place = preset_folder(name, cache_dir=cache_dir) if path is None else Path(path)
+    file = place / ROWS if place.is_dir() else place
+    rows = read_rows(file, text_field="sentence", label_field="label", kind="jsonl")
+    split = splitter(splits or str(file.parent / SPLIT), seed=seed)
+    return build_dataset(name, rows, split=split, problems=problems, min_rows=min_rows)
 
 
 def preset_folder(name: str, *, cache_dir: str | Path, publisher: str = PUBLISHER) -> Path:

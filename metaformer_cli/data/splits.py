@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from metaformer_cli.data.dataset import SPLITS
 from metaformer_cli.data.files import read_text
 from metaformer_cli.data.problems import did_you_mean, few
+from metaformer_cli.episode import SPLITS
 
 HELD_OUT = 0.2  # of the classes, for validation and again for test
+
+
+def splitter(
+    folder: str | None, *, seed: int
+) -> Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]]:
+    """What splits classes: by the files in `folder` if there is one, else by `seed`."""
+
+    def split(labels: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        return draw_splits(labels, seed=seed) if folder is None else read_splits(folder, labels)
+
+    return split
 
 
 def read_splits(folder: str | Path, labels: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from metaformer_cli.episode import Examples, derive_seed
-from metaformer_cli.models.model import FewShotModel, Inputs, Parameters
-from metaformer_cli.models.packed import side_by_side, stack
+from metaformer_cli.models.model import Inputs, Model, Parameters
+from metaformer_cli.models.packed import side_by_side
 
 
 class Rows:
@@ -21,20 +21,26 @@ class Rows:
         stacked: whether tensors get a first axis, of episodes.
     """
 
-    def __init__(
-        self, model: FewShotModel, sets: Sequence[Sequence[Inputs]], *, stacked: bool
-    ) -> None:
+    def __init__(self, model: Model, sets: Sequence[Sequence[Inputs]], *, stacked: bool) -> None:
         self.model, self.stacked = model, stacked
-        self.of_episode = [model.used_rows(*inputs) for inputs in sets]
+        self.of_episode = [used_rows(model, *inputs) for inputs in sets]
 
-    def batch(self, sets: Sequence[Examples], ways: int, seeds: Sequence[int] | None) -> Batch:
+    def batch(self, sets: Sequence[Examples], seeds: Sequence[int] | None) -> Batch:
         """One set of each episode, its tokens numbered as in `pick`."""
         inputs = [
-            self.model.renumber(part.inputs, own)
+            self._renumber(part.inputs, own)
             for part, own in zip(sets, self.of_episode, strict=True)
         ]
         targets = [part.targets for part in sets]
-        return Batch(self.model, inputs, targets, ways, seeds=seeds, stacked=self.stacked)
+        return Batch(self.model, inputs, targets, seeds=seeds, stacked=self.stacked)
+
+    def _renumber(self, inputs: Inputs, rows: Mapping[str, Tensor]) -> Inputs:
+        """What the model reads of `inputs`, for embeddings cut down to `rows`."""
+        ids = {
+            input_name: torch.searchsorted(rows[name], inputs[input_name])
+            for name, input_name in self.model.lookups.items()
+        }
+        return {**self.model.prepare(inputs), **ids}
 
     def pick(self, meta: Parameters) -> Parameters:
         """`meta` with each embedding cut down to its used rows."""
@@ -51,8 +57,30 @@ class Rows:
                 parts = value if self.stacked else value[None]
                 for rows, part in zip(self.of_episode, parts, strict=True):
                     total[name].index_add_(0, rows[name], part[: len(rows[name])])
-            elif name in total:
+            else:
                 total[name] += value.sum(dim=0) if value.ndim > total[name].ndim else value
+
+    def restore(self, fast: Parameters, meta: Parameters) -> Parameters:
+        """What one episode adapted, with the used rows of embeddings back among all the others."""
+        (rows,) = self.of_episode
+        whole = {
+            name: meta[name].index_copy(0, ids, fast[name])
+            for name, ids in rows.items()
+            if name in fast
+        }
+        return fast | whole
+
+
+def used_rows(model: Model, *batches: Inputs) -> dict[str, Tensor]:
+    """For each embedding, the sorted rows that these batches look up.
+
+    Plain gradient descent leaves all other rows as they are, so only these need to take part in
+    an inner loop.
+    """
+    return {
+        name: torch.unique(torch.cat([batch[ids].flatten() for batch in batches]))
+        for name, ids in model.lookups.items()
+    }
 
 
 class Batch:
@@ -60,45 +88,45 @@ class Batch:
 
     Args:
         model: what reads them.
-        inputs: of each episode, with what the encoder freezes.
-        targets: of each episode, equally many.
-        ways: of the episodes.
+        inputs: of each episode, as the model prepared them.
+        targets: of each episode.
         seeds: of the episodes; what dropout is drawn from. None: no dropout.
         stacked: whether tensors get a first axis, of episodes.
 
     Attributes:
-        tensors: inputs, `targets`, and `classes`, the numbers of the classes.
+        tensors: inputs and `targets`; where those of one episode are fewer, -1, which does not
+            count, follows them.
     """
 
     def __init__(
         self,
-        model: FewShotModel,
+        model: Model,
         inputs: Sequence[Inputs],
         targets: Sequence[Tensor],
-        ways: int,
         *,
         seeds: Sequence[int] | None,
         stacked: bool,
     ) -> None:
-        self.encoder, self.inputs, self.seeds, self.stacked = model.encoder, inputs, seeds, stacked
-        classes = torch.arange(ways, device=targets[0].device)
+        self.model, self.inputs, self.seeds, self.stacked = model, inputs, seeds, stacked
         self.tensors: dict[str, Tensor] = {
-            **(stack(inputs) if stacked else inputs[0]),
-            "targets": torch.stack(list(targets)) if stacked else targets[0],
-            "classes": classes.expand(len(inputs), -1) if stacked else classes,
+            **(model.stack(inputs) if stacked else inputs[0]),
+            "targets": side_by_side(targets, fill=-1) if stacked else targets[0],
         }
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it: a support set of a group of which nothing is known."""
+        return self.tensors["targets"].numel() == 0
 
     def draw(self, name: str | int) -> dict[str, Tensor]:
         """The tensors for one forward pass, with its own draw of dropout.
 
         The draw is named, so that the same pass in a recomputation has the same.
         """
-        if self.seeds is None or self.encoder.dropout == 0:
+        if self.seeds is None or self.model.dropout == 0:
             return self.tensors
         kept = [
-            self.encoder.draw_dropout(
-                inputs, torch.Generator().manual_seed(derive_seed(seed, name))
-            )
+            self.model.draw_dropout(inputs, torch.Generator().manual_seed(derive_seed(seed, name)))
             for inputs, seed in zip(self.inputs, self.seeds, strict=True)
         ]
         return {**self.tensors, "dropout": side_by_side(kept) if self.stacked else kept[0]}

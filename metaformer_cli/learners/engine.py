@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,11 +57,18 @@ class Engine:
         """What differentiates the inner loss."""
         return mapped_gradient if self.compile or self.mapped else autograd_gradient
 
+    def products(self, device: str) -> AbstractContextManager[object]:
+        """A context in which products have the chosen precision, on that type of device."""
+        if self.precision != "bf16":
+            return nullcontext()
+        # no cache: it would keep casts of one inner step's weights for the next
+        return torch.autocast(device, torch.bfloat16, cache_enabled=False)
+
     def chunks(self, episodes: Sequence[Episode]) -> Iterator[list[int]]:
         """The places of episodes that can run as one: of the same ways, shots and queries."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for place, episode in enumerate(episodes):
-            size = episode.ways, len(episode.support.targets), len(episode.query.targets)
+            size = len(episode.groups), len(episode.support.rows), len(episode.query.rows)
             alike.setdefault(size, []).append(place)
         for places in alike.values():
             for first in range(0, len(places), self.chunk):
@@ -106,15 +113,17 @@ class Engine:
             with ExitStack() as stack:
                 if plain or self.mapped:
                     stack.enter_context(plain_attention())
-                if self.precision == "bf16":
-                    device = batch["targets"].device.type
-                    # no cache: it would keep casts of one inner step's weights for the next
-                    stack.enter_context(torch.autocast(device, torch.bfloat16, cache_enabled=False))
+                stack.enter_context(self.products(batch["targets"].device.type))
                 if self.compile:
                     mark_sizes({**fast, **slow, **batch}, varying)
                 return whole(fast, slow, batch)
 
         return run
+
+
+def in_float(outputs: Tensor) -> Tensor:
+    """Outputs as they leave the engine: what is judged and read is not rounded to bf16 any more."""
+    return outputs.float() if outputs.dtype is torch.bfloat16 else outputs
 
 
 def mapped_gradient(loss: Loss, fast: Parameters) -> Parameters:

@@ -13,7 +13,11 @@ memory does not grow with the number of steps, apart from the θₖ themselves.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +28,44 @@ Loss = Callable[[Parameters], Tensor]
 Gradient = Callable[[Loss, Parameters], Parameters]
 Step = Callable[[Parameters, Parameters], Parameters]
 PullBack = Callable[[Parameters], tuple[Parameters, Parameters]]
+# (v, θ₀, θ_K) to the gradient with respect to φ, where the inner gradients count as constants.
+OfRates = Callable[[Parameters, Parameters, Parameters], Parameters]
+
+
+class Unroll(Protocol):
+    """All steps at once, and the way back."""
+
+    def __call__(
+        self,
+        steps: Sequence[Step],
+        fast: Parameters,
+        slow: Parameters,
+        *,
+        kept_steps: int,
+        of_rates: OfRates,
+    ) -> tuple[Parameters, PullBack]:
+        """θ_K, and what pulls ∂L/∂θ_K back to θ₀ and φ, once.
+
+        Args:
+            steps: K of them.
+            fast: θ₀.
+            slow: φ.
+            kept_steps: how many last steps' graphs may be kept.
+            of_rates: the part of φ's gradient that is known without differentiating a step.
+        """
+
+
+@dataclass(frozen=True)
+class Differentiation:
+    """How an unrolled inner loop is differentiated.
+
+    Attributes:
+        unroll: does it.
+        twice: whether it takes a derivative of a step, which is a derivative itself.
+    """
+
+    unroll: Unroll
+    twice: bool
 
 
 def sgd_step(
@@ -62,6 +104,9 @@ def vjp(step: Step, fast: Parameters, slow: Parameters) -> tuple[Parameters, Pul
 
     def pull_back(of_outputs: Parameters) -> tuple[Parameters, Parameters]:
         moving = [name for name, value in outputs.items() if value.requires_grad]
+        if not moving:
+            zeros = ({n: torch.zeros_like(v) for n, v in part.items()} for part in (fast, slow))
+            return next(zeros), next(zeros)
         found = torch.autograd.grad(
             [outputs[name] for name in moving],
             [*fast.values(), *slow.values()],
@@ -77,17 +122,19 @@ def vjp(step: Step, fast: Parameters, slow: Parameters) -> tuple[Parameters, Pul
 
 
 def unroll(
-    steps: Sequence[Step], fast: Parameters, slow: Parameters, *, kept_steps: int
+    steps: Sequence[Step],
+    fast: Parameters,
+    slow: Parameters,
+    *,
+    kept_steps: int,
+    of_rates: OfRates,
 ) -> tuple[Parameters, PullBack]:
-    """All steps at once: θ_K, and the exact adjoint that pulls ∂L/∂θ_K back to θ₀ and φ, once.
+    """`Unroll` by the exact adjoint.
 
-    Args:
-        steps: K of them.
-        fast: θ₀.
-        slow: φ.
-        kept_steps: the graphs of so many last steps are kept; those before run once more for the
-            adjoint. The first pull needs the last step's, so keeping one costs no memory.
+    The graphs of the `kept_steps` last steps are kept; those before run once more for the adjoint.
+    The first pull needs the last step's, so keeping one costs no memory.
     """
+    del of_rates  # a step's graph holds its rates
     first_kept = max(0, len(steps) - kept_steps)
     path = [fast, *descend(steps[:first_kept], fast, slow)]
     fast, kept = path.pop(), []
@@ -105,6 +152,28 @@ def unroll(
         return of_fast, of_slow
 
     return fast, pull_back_all
+
+
+def unroll_first_order(
+    steps: Sequence[Step],
+    fast: Parameters,
+    slow: Parameters,
+    *,
+    kept_steps: int,
+    of_rates: OfRates,
+) -> tuple[Parameters, PullBack]:
+    """`Unroll` that takes inner gradients for constants (Finn et al. 2017, sec. 5.2).
+
+    Then θ_K = θ₀ - Σ α g: the gradient at θ_K is that at θ₀, and no graph is kept.
+    """
+    del kept_steps
+    # none but the last is held
+    adapted = deque(chain([fast], descend(steps, fast, slow)), maxlen=1).pop()
+    return adapted, lambda of_fast: (of_fast, of_rates(of_fast, fast, adapted))
+
+
+EXACT = Differentiation(unroll, twice=True)
+FIRST_ORDER = Differentiation(unroll_first_order, twice=False)
 
 
 def gradient_of(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:

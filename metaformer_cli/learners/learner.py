@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -13,29 +14,98 @@ from metaformer_cli.models.model import Parameters
 
 
 class Predictor(Protocol):
-    """What adapting gives: examples to scores."""
+    """What adapting gives: examples to a model's outputs."""
 
     def __call__(self, examples: Examples) -> Tensor:
-        """[N, C] scores of N examples; a softmax makes them probabilities."""
+        """What the task's objective reads, such as [N, C] scores of N examples."""
 
 
 @dataclass(frozen=True)
 class MetaGradient:
-    """A meta-batch's mean gradient, and the query loss and mean score of each episode in it."""
+    """A meta-batch's mean gradient; each episode's query loss and leading score."""
 
     gradient: Parameters
     losses: list[float]
     scores: list[float]
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What meta-training takes, estimated before it starts.
+
+    Attributes:
+        adapted: how many numbers an episode adapts.
+        held: bytes that are held all the time.
+        episode: bytes that an episode takes besides, at its peak.
+        chunk: how many episodes run as one.
+    """
+
+    adapted: int
+    held: int
+    episode: int
+    chunk: int = 1
+
+    @property
+    def bytes(self) -> int:
+        """In all."""
+        return self.held + self.chunk * self.episode
+
+
 class Learner(Protocol):
-    """How to adapt, and how to get a meta-gradient."""
+    """How to adapt."""
 
     def initial_parameters(self) -> Parameters:
         """The meta-parameters before training; empty for a learner that does not train."""
 
-    def adaptation(self, meta: Parameters, support: Examples, ways: int) -> Iterator[Predictor]:
+    def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Adapt to a support set: a predictor after each inner step, the unadapted one first."""
+
+
+class MetaLearner(Learner, Protocol):
+    """How to adapt, and how to learn to.
+
+    Attributes:
+        advice: options that may help where nothing is learned, as the end of a sentence.
+        lower: options to lower where numbers overflow, each with `, ` behind it.
+        undecayed: the meta-parameters that weight decay leaves alone, whatever their shape.
+        exact: whether the meta-gradient is the derivative of the query loss after adapting.
+    """
+
+    advice: str
+    lower: ClassVar[str]
+    undecayed: frozenset[str]
+    exact: bool
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""
+
+    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
+        """What meta-training takes, judged by one episode."""
+
+    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
+        """Run as many episodes as one, at most `most`, as `free` bytes hold; where it may choose.
+
+        For GPUs, whose kernels would be small.
+        """
+
+    def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
+        """Write what other programs read of the model; what was written, in words, or nothing.
+
+        Args:
+            folder: where to; what is there is replaced.
+            meta: gives the meta-parameters, where there is anything to write.
+        """
+
+
+class Untrained:
+    """The base of learners without meta-parameters: they read each support set, and no more."""
+
+    # what all such learners refuse, beside what the mark of one says
+    refuses: ClassVar[Mapping[str, str]] = {
+        "engine.compile": "it has no inner loop to compile",
+        "engine.kept_steps": "it has no inner steps",
+    }
+
+    def initial_parameters(self) -> Parameters:
+        """None."""
+        return {}

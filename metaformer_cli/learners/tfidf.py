@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from metaformer_cli.episode import Episode, Examples
-from metaformer_cli.learners.learner import MetaGradient, Predictor
+from metaformer_cli.choices import learner
+from metaformer_cli.episode import Examples
+from metaformer_cli.learners.learner import Predictor, Untrained
 from metaformer_cli.models.model import Parameters
 
 
-class TfIdf:
-    """Fits scikit-learn on each support set alone; it has no meta-parameters.
+@learner("tfidf", trains=False, inputs=("text",), outputs=("classes",))
+class TfIdf(Untrained):
+    """Character TF-IDF and logistic regression on the support set: the baseline to beat.
 
-    Character n-grams of 2 to 5 within words, sublinear counts: the usual choice for short texts.
+    It fits scikit-learn on each support set alone, and has no meta-parameters. Character n-grams
+    of 2 to 5 within words, sublinear counts: the usual choice for short texts.
 
     Raises:
         ValueError: if scikit-learn is not installed.
@@ -30,11 +33,7 @@ class TfIdf:
                 'install it with: pip install "metaformer-cli[baselines]"'
             ) from error
 
-    def initial_parameters(self) -> Parameters:
-        """None."""
-        return {}
-
-    def adaptation(self, meta: Parameters, support: Examples, ways: int) -> Iterator[Predictor]:
+    def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Fit to the support set: one predictor."""
         del meta  # empty
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -45,23 +44,14 @@ class TfIdf:
             TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
             LogisticRegression(C=10.0, max_iter=1000),
         )
-        pipeline.fit(support.texts, support.targets.tolist())
+        pipeline.fit([row[0] for row in support.rows], support.targets.tolist())
+        ways = len(support.inputs["classes"])
 
         def predictor(examples: Examples) -> Tensor:
-            log_probabilities = torch.full((len(examples.texts), ways), -torch.inf)
-            found = pipeline.predict_log_proba(examples.texts)
+            texts = [row[0] for row in examples.rows]
+            log_probabilities = torch.full((len(texts), ways), -torch.inf)
+            found = pipeline.predict_log_proba(texts)
             log_probabilities[:, pipeline.classes_] = torch.tensor(found, dtype=torch.float32)
             return log_probabilities
 
         yield predictor
-
-    def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
-        """Refused: there is nothing to train.
-
-        Raises:
-            ValueError: always.
-        """
-        del meta, episodes
-        raise ValueError(
-            "learner=tfidf does not train; judge it with: metaformer eval learner=tfidf"
-        )

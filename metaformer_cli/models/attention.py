@@ -78,3 +78,22 @@ def attention(
     scale = 1 / math.sqrt(query_NHLK.shape[-1]) if scale is None else scale
     scores_NHLL = query_NHLK @ key_NHLK.transpose(-2, -1) * scale
     return scores_NHLL.masked_fill(~mask, -torch.inf).softmax(dim=-1) @ value_NHLK
+
+
+def visible(mask_NL: Tensor, *, causal: bool, window: int | None) -> Tensor:
+    """[N, 1, L, L] which places (the last axis) each place may look at.
+
+    Args:
+        mask_NL: which places hold a token.
+        causal: whether a place sees no later one.
+        window: how far it sees to either side; None: all the way.
+    """
+    places_L = torch.arange(mask_NL.shape[1], device=mask_NL.device)
+    back_LL = places_L[:, None] - places_L
+    visible_N1LL = mask_NL[:, None, None, :]
+    if causal:
+        visible_N1LL = visible_N1LL & (back_LL >= 0)
+    if window is not None:
+        visible_N1LL = visible_N1LL & (back_LL.abs() <= window)
+    # A place always sees itself, lest an empty one see nothing, and its softmax be no number.
+    return visible_N1LL | (back_LL == 0)

@@ -12,24 +12,46 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from metaformer_cli.models.blocks import TransformerEncoder
 from metaformer_cli.models.packed import membership
-from metaformer_cli.models.transformer import TransformerEncoder
 
 RADIUS = 10.0  # scores are then at most 10 apart: sure of a clear case, and still learning from it
 GATE = 0.3  # an untrained Transformer's features are noise beside the lexical ones
 
 
-class TextEncoder(nn.Module):
+class Encoder(nn.Module):
+    """What every encoder of texts is.
+
+    Attributes:
+        width: D.
+        layers: how many Transformer layers there are.
+        dropout: share of each block's output that is dropped in training.
+        lookups: the parameters that are only looked up by rows, and the input with the rows.
+    """
+
+    width: int
+    layers: int
+    dropout: float = 0.0
+    lookups: Mapping[str, str]
+
+    def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `forward` reads besides, and no parameter changes: computed once an episode."""
+        raise NotImplementedError
+
+    def layer_of(self, name: str) -> int:
+        """The layer of a parameter; -1 for embeddings, `layers` for what comes after the last."""
+        raise NotImplementedError
+
+    def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+        """What the input `dropout` holds in training, where `dropout` is not 0."""
+        raise NotImplementedError
+
+
+class TextEncoder(Encoder):
     """A Transformer and the mean of its token vectors.
 
     Args:
         backbone: gives each token its vector.
-
-    Attributes:
-        width: D.
-        layers: of the backbone.
-        dropout: share of each block's output that is dropped in training.
-        lookups: the parameters that are only looked up by rows, and the input with the rows.
     """
 
     def __init__(self, backbone: TransformerEncoder) -> None:
@@ -37,34 +59,30 @@ class TextEncoder(nn.Module):
         self.backbone = backbone
         self.width, self.layers, self.dropout = backbone.width, backbone.layers, backbone.dropout
         self.lookups = {f"backbone.{name}": rows for name, rows in backbone.lookups.items()}
-        self.draw_dropout = backbone.draw_dropout
+
+    def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+        """What the backbone multiplies its blocks' outputs with."""
+        return self.backbone.draw_dropout(inputs, generator)
 
     def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What `forward` reads besides, and no parameter changes: computed once an episode."""
         return self.backbone.frozen(inputs)
-
-    @property
-    def trunk_layers(self) -> int:
-        """The lower layers that `only_trunk` runs, and `hidden` spares."""
-        return self.backbone.trunk_layers
-
-    @trunk_layers.setter
-    def trunk_layers(self, count: int) -> None:
-        self.backbone.trunk_layers = count
 
     def layer_of(self, name: str) -> int:
         """The layer of a parameter; -1 for embeddings, `layers` for what comes after the last."""
         inside = name.removeprefix("backbone.")
         return self.layers if inside == name else self.backbone.layer_of(inside)
 
-    def forward(self, inputs: Mapping[str, Tensor], *, only_trunk: bool = False) -> Tensor:
+    def forward(
+        self, inputs: Mapping[str, Tensor], *, trunk: int = 0, only_trunk: bool = False
+    ) -> Tensor:
         """[N, D] features of the N sequences that `TransformerEncoder.forward` describes.
 
-        With `only_trunk`, that returns instead what is to be given as `hidden`.
+        With `only_trunk`, what is to be given as `hidden`: token vectors behind `trunk` layers.
         """
         if "head_slots" not in inputs:
             inputs = {**inputs, **self.frozen(inputs)}
-        x_TD: Tensor = self.backbone(inputs, only_trunk=only_trunk)
+        x_TD: Tensor = self.backbone(inputs, trunk=trunk, only_trunk=only_trunk)
         return x_TD if only_trunk else self.pool(x_TD, inputs)
 
     def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -15,13 +15,21 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module):
-    """What every head is.
+    """What every head is; its name in `model.head` is that of its class, `CosineHead` is `cosine`.
+
+    Args:
+        width: D.
+        ways: the most that an episode may have.
 
     Attributes:
         uses_support: whether `forward` reads the support features; if not, none are computed.
     """
 
     uses_support: bool
+
+    def __init__(self, *, width: int, ways: int) -> None:
+        super().__init__()
+        del width, ways  # for those that have parameters
 
     def forward(
         self, features_ND: Tensor | None, targets_N: Tensor, ways: int
@@ -41,15 +49,12 @@ class CopiedHead(Head):
 
     Any number of ways, and an episode's result does not depend on the order of its classes:
     before the first step all classes score alike, and the support set alone tells them apart.
-
-    Args:
-        width: D.
     """
 
     uses_support = False
 
-    def __init__(self, *, width: int) -> None:
-        super().__init__()
+    def __init__(self, *, width: int, ways: int) -> None:
+        super().__init__(width=width, ways=ways)
         self.weight = nn.Parameter(torch.randn(width) / math.sqrt(width))
         self.bias = nn.Parameter(torch.zeros(()))
 
@@ -65,16 +70,12 @@ class LinearHead(Head):
     """The classic fixed linear layer: its own weights for each position (Finn et al. 2017).
 
     The order of an episode's classes matters, and there can be no more ways than in training.
-
-    Args:
-        width: D.
-        ways: the most that an episode may have.
     """
 
     uses_support = False
 
     def __init__(self, *, width: int, ways: int) -> None:
-        super().__init__()
+        super().__init__(width=width, ways=ways)
         self.weight = nn.Parameter(torch.randn(ways, width) / math.sqrt(width))
         self.bias = nn.Parameter(torch.zeros(ways))
 
@@ -99,16 +100,14 @@ class PrototypeHead(Head):
     """Start from the class means, as ProtoMAML does (Triantafillou et al. 2020, eq. 5 and 6).
 
     With W_c = 2 s p_c and b_c = -s |p_c|², the first scores are the negative squared distances to
-    the prototypes p_c, up to a term that all classes share, times a learned scale s.
-
-    Args:
-        width: D; s starts from 1/√D, which keeps the first scores of order one.
+    the prototypes p_c, up to a term that all classes share, times a learned scale s, which starts
+    from 1/√D: that keeps the first scores of order one.
     """
 
     uses_support = True
 
-    def __init__(self, *, width: int) -> None:
-        super().__init__()
+    def __init__(self, *, width: int, ways: int) -> None:
+        super().__init__(width=width, ways=ways)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / math.sqrt(width))))
 
     def forward(
@@ -144,6 +143,12 @@ class CosineHead(Head):
             "weight": nn.functional.normalize(prototypes_CD),
             "bias": prototypes_CD.new_zeros(ways),
         }
+
+
+def make_head(name: str, *, width: int, ways: int) -> Head:
+    """The head of that name."""
+    heads = {cls.__name__.removesuffix("Head").lower(): cls for cls in Head.__subclasses__()}
+    return heads[name](width=width, ways=ways)
 
 
 def class_means(features_ND: Tensor, targets_N: Tensor, ways: int) -> Tensor:

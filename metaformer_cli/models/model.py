@@ -1,165 +1,172 @@
-"""The model of an episode: an encoder, and the head that starts its classifier.
+"""What every model is: functions of named parameters, with what an episode adds to them.
 
-It is called functionally: parameters are a flat mapping of names to tensors, so an adapted model
-is data, and nothing is copied or patched. The meta-parameters are `encoder.*` and `head.*`. An
-episode adapts `classifier.*` and, as chosen, all, some or none of `encoder.*`.
+A model is called functionally: parameters are a flat mapping of names to tensors, so an adapted
+model is data, and nothing is copied or patched. What an episode adds to the meta-parameters (a
+classifier, or nothing) is the model's affair, and so is the format of its inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-
-from metaformer_cli.models.encoder import TextEncoder
-from metaformer_cli.models.heads import Head
 
 Inputs = Mapping[str, Tensor]
 Parameters = dict[str, Tensor]
 
+HIDDEN = "hidden"  # what the trunk gives, among parameters, as it is a function of them
 
-class FewShotModel(nn.Module):
-    """An encoder and a head.
 
-    Args:
-        encoder: inputs to features [N, D].
-        head: support features and targets to the classifier that an episode starts from.
-        adapt: which of the encoder's parameters an episode adapts, see `adapted_names`.
+class Model(nn.Module):
+    """What learners adapt. The layers are numbered from the inputs to the outputs.
+
+    Layer -1 is what embeds the inputs; 0 to `layers` - 1 are the Transformer's; `layers` is what
+    follows the last of them, such as a norm; `layers` + 1 is an output layer of the model's own.
+    The *trunk* of depth d is all layers below number d: what lies below all that adapts, and
+    so needs to run only once an episode.
 
     Attributes:
-        adapted: the names of those parameters.
+        layers: how many Transformer layers there are.
+        dropout: the share of each block's output that is dropped in training.
         lookups: the meta-parameters that are only looked up by rows, and the input with the rows.
-        has_trunk: whether there is anything below all that adapts, to run only once an episode.
-
-    Raises:
-        ValueError: `adapt` asks for more layers than the encoder has.
+            Plain gradient descent leaves all other rows as they are.
+        varying: the axis of each input whose size differs between episodes of equal ways, shots
+            and queries.
+        added: the names of what `start` adds.
+        starts_from_support: whether `start` reads the support set, through the whole model.
+        starting: the meta-parameters that `start` alone reads.
+        advice: options that may help where nothing is learned, each with `, ` behind it.
     """
 
-    def __init__(self, encoder: TextEncoder, head: Head, *, adapt: str = "all") -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
-        self.adapted = frozenset(f"encoder.{name}" for name in adapted_names(encoder, adapt))
-        self.lookups = {
-            f"encoder.{name}": rows
-            for name, rows in encoder.lookups.items()
-            if encoder.get_parameter(name).requires_grad
-        }
-        self.all_is_trunk = adapt == "head"
-        if adapt.startswith("last_"):
-            encoder.trunk_layers = encoder.layers - int(adapt.removeprefix("last_"))
-        self.has_trunk = self.all_is_trunk or encoder.trunk_layers > 0
+    advice: ClassVar[str] = ""
 
-    def trunk(self, parameters: Parameters, inputs: Inputs) -> Parameters:
-        """What does not change while an episode adapts, under the name `hidden`; often nothing.
+    layers: int
+    dropout: float = 0.0
+    lookups: Mapping[str, str]
+    varying: Mapping[str, int]
+    added: ClassVar[tuple[str, ...]] = ()
+    starts_from_support: bool = False
+    starting: frozenset[str] = frozenset()
+
+    @classmethod
+    def bring(cls, **options: Any) -> str:
+        """What the model brings with it, such as a tokenizer, as text for checkpoints; or nothing.
+
+        Args:
+            options: of the choice, as the user gives them.
+        """
+        del options
+        return ""
+
+    def prepare(self, inputs: Inputs) -> Inputs:
+        """`inputs` with what `outputs` reads besides and no parameter changes; once an episode."""
+        return inputs
+
+    def stack(self, batches: Sequence[Inputs]) -> Inputs:
+        """The prepared inputs of episodes as one, each tensor with a new first axis."""
+        return {name: torch.stack([batch[name] for batch in batches]) for name in batches[0]}
+
+    def pad(self, inputs: Inputs) -> Inputs:
+        """Inputs as most programs hold a batch, padded to the longest; to compare with."""
+        return inputs
+
+    def layer_of(self, name: str) -> int:
+        """The number of the layer that a parameter belongs to."""
+        raise NotImplementedError
+
+    def draw_dropout(self, inputs: Inputs, generator: torch.Generator) -> Tensor:
+        """What the input `dropout` holds in training, where `dropout` is not 0."""
+        raise NotImplementedError
+
+    def trunk(self, parameters: Parameters, inputs: Inputs, depth: int) -> Parameters:
+        """What the trunk of that depth gives, under the name `HIDDEN`; of depth 0, nothing.
 
         Given among the parameters, it spares the other methods its computation.
         """
-        if self.all_is_trunk:
-            return {"hidden": self.features(parameters, inputs)}
-        if not self.has_trunk:
-            return {}
-        return {"hidden": self._encode(parameters, inputs, only_trunk=True)}
+        raise NotImplementedError
 
     def start(
-        self, parameters: Parameters, inputs: Inputs, targets: Tensor, ways: int
+        self, parameters: Parameters, inputs: Inputs, targets: Tensor, depth: int = 0
     ) -> Parameters:
-        """The classifier before the first step; differentiable in the parameters.
+        """What an episode adds, before the first step; differentiable in the parameters.
 
         Args:
             parameters: meta-parameters, and optionally the trunk.
             inputs: of the support set.
-            targets: [N] of the support set.
-            ways: how many classes to tell apart.
+            targets: of the support set.
+            depth: of the trunk.
         """
-        features_ND = self.features(parameters, inputs) if self.head.uses_support else None
-        head = strip(parameters, "head.")
-        classifier = functional_call(self.head, head, (features_ND, targets, ways))
-        return {f"classifier.{name}": value for name, value in classifier.items()}
+        del parameters, inputs, targets, depth
+        return {}
 
-    def features(self, parameters: Parameters, inputs: Inputs) -> Tensor:
-        """[N, D] features of N examples."""
-        if self.all_is_trunk and "hidden" in parameters:
-            return parameters["hidden"]
-        return self._encode(parameters, inputs, only_trunk=False)
+    def outputs(self, parameters: Parameters, inputs: Inputs, depth: int = 0) -> Tensor:
+        """What is asked of the inputs: [N, C] scores, [N] values or [T, V] next tokens' scores.
 
-    def logits(self, parameters: Parameters, inputs: Inputs) -> Tensor:
-        """[N, C] scores of N examples by the classifier among the parameters."""
-        return F.linear(
-            self.features(parameters, inputs),
-            parameters["classifier.weight"],
-            parameters["classifier.bias"],
-        )
-
-    def _encode(self, parameters: Parameters, inputs: Inputs, *, only_trunk: bool) -> Tensor:
-        if "hidden" in parameters:
-            inputs = {**inputs, "hidden": parameters["hidden"]}
-        encoder = strip(parameters, "encoder.")
-        encoded: Tensor = functional_call(
-            self.encoder, encoder, (inputs,), {"only_trunk": only_trunk}
-        )
-        return encoded
-
-    def used_rows(self, *batches: Inputs) -> dict[str, Tensor]:
-        """For each embedding, the sorted rows that these batches look up.
-
-        Plain gradient descent leaves all other rows as they are, so only these need to take part
-        in an inner loop.
+        Args:
+            parameters: meta-parameters, what `start` added, and optionally the trunk.
+            inputs: what `prepare` gave.
+            depth: of the trunk.
         """
-        return {
-            name: torch.unique(torch.cat([batch[ids].flatten() for batch in batches]))
-            for name, ids in self.lookups.items()
-        }
+        raise NotImplementedError
 
-    def renumber(self, inputs: Inputs, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`inputs` for embeddings cut down to `rows`, with what the encoder freezes."""
-        ids = {
-            input_name: torch.searchsorted(rows[name], inputs[input_name])
-            for name, input_name in self.lookups.items()
-        }
-        return {**inputs, **self.encoder.frozen(inputs), **ids}
+    def activations(self, inputs: Inputs) -> int:
+        """How many numbers enter and leave the matrices in one pass; for estimates of memory."""
+        raise NotImplementedError
 
+    def add_lora(self, rank: int) -> None:
+        """Freeze the model, and put low-rank updates beside its linear maps.
 
-def adapted_names(encoder: TextEncoder, adapt: str) -> list[str]:
-    """Which of an encoder's parameters an episode adapts.
+        Args:
+            rank: of each.
 
-    Args:
-        encoder: whose parameters; those that require no gradient are frozen for good.
-        adapt: `all`; `head`, none, so the classifier alone (Raghu et al. 2020, ANIL); `last_N`,
-            those of the N last layers and of what follows them; `bias_norm`, biases, and the
-            scales of norms (Ben Zaken et al. 2022, BitFit); `lora`, what `add_lora` added.
-
-    Raises:
-        ValueError: N is more than the encoder has layers.
-    """
-    meta = {name: value for name, value in encoder.named_parameters() if value.requires_grad}
-    if adapt == "all":
-        return list(meta)
-    if adapt == "head":
-        return []
-    if adapt == "bias_norm":
-        return [name for name, value in meta.items() if value.ndim <= 1]
-    if adapt == "lora":
-        return [name for name in meta if ".lora_" in name]
-    last = int(adapt.removeprefix("last_"))
-    if last > encoder.layers:
+        Raises:
+            ValueError: the model takes none.
+        """
         raise ValueError(
-            f"learner.adapt={adapt}: the model has {encoder.layers} layers, expected at most "
-            f"last_{encoder.layers}; lower it, or use learner.adapt=all"
+            f"learner.adapt=lora, lora_rank={rank}: this model takes no low-rank updates; "
+            "expected learner.adapt=all, head, bias_norm or last_N"
         )
-    return [name for name in meta if encoder.layer_of(name) >= encoder.layers - last]
+
+    def export(self, folder: Path, parameters: Callable[[], Parameters]) -> str:
+        """Write what other programs read of the model; by itself, nothing.
+
+        Args:
+            folder: is made.
+            parameters: gives the meta-parameters.
+
+        Returns:
+            What was written, in words.
+        """
+        del folder, parameters
+        return ""
+
+    def added_count(self, inputs: Inputs) -> int:
+        """How many numbers `start` adds."""
+        del inputs
+        return 0
 
 
-def restore(fast: Parameters, meta: Parameters, rows: Mapping[str, Tensor]) -> Parameters:
-    """The adapted parameters, with the used rows of embeddings back among all the others."""
-    whole = {
-        name: meta[name].index_copy(0, ids, fast[name])
-        for name, ids in rows.items()
-        if name in fast
-    }
-    return fast | whole
+class FeatureModel(Model):
+    """A model of features [N, D], which feature learners compare.
+
+    Attributes:
+        width: D.
+    """
+
+    width: int
+
+    def features(self, parameters: Parameters, inputs: Inputs, depth: int = 0) -> Tensor:
+        """[N, D] features of N examples."""
+        raise NotImplementedError
+
+
+def call(module: nn.Module, parameters: Parameters, prefix: str, *inputs: Any, **named: Any) -> Any:
+    """The module, with those of the parameters whose names begin with `prefix` as its own."""
+    return functional_call(module, strip(parameters, prefix), inputs, named)
 
 
 def strip(parameters: Parameters, prefix: str) -> Parameters:
@@ -169,3 +176,17 @@ def strip(parameters: Parameters, prefix: str) -> Parameters:
         for name, value in parameters.items()
         if name.startswith(prefix)
     }
+
+
+def linear_ends(module: nn.Module, besides: Mapping[str, str]) -> int:
+    """The sizes of both ends of each matrix that a token passes, added up.
+
+    Args:
+        module: whose matrices.
+        besides: names that are only looked up.
+    """
+    return sum(
+        sum(value.shape)
+        for name, value in module.named_parameters()
+        if value.ndim == 2 and name not in besides
+    )

@@ -1,273 +1,121 @@
-"""Encoders that were pretrained elsewhere, read and written in Hugging Face's layout.
-
-Of a Hugging Face model, this uses the layers and what lies before and behind them, but not its
-`forward`: that pads, caches, and masks in ways that second derivatives and `vmap` do not follow.
-As in `TransformerEncoder`, all tokens lie on one packed axis, and attention alone sees a padded
-view.
-
-Shape suffixes: T packed tokens, U types of them (distinct ids), N sequences, L places of the
-longest sequence, D width, H heads, K width of a head; 1 is the batch axis that Hugging Face's
-modules expect.
-"""
+"""`model=pretrained`: an encoder of texts in Hugging Face's layout, read and written."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal, Protocol
 
-import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from metaformer_cli.choices import a_path, model
+from metaformer_cli.models.classifier import Classifier
+from metaformer_cli.models.model import Parameters, strip
+from metaformer_cli.models.pretrained_encoder import PretrainedEncoder, load_model
 
-from metaformer_cli.models.attention import packed_attention
-from metaformer_cli.models.lora import merge_lora
-from metaformer_cli.models.packed import heads_apart, membership
-from metaformer_cli.models.transformer import LayerNorm
-
-# By model type: where the layers are, and the norm behind the last one.
-ARCHITECTURES: Mapping[str, tuple[str, str | None]] = {
-    "bert": ("encoder.layer", None),
-    "distilbert": ("transformer.layer", None),
-    "gpt2": ("h", "ln_f"),
-    "modernbert": ("layers", "final_norm"),
-    "roberta": ("encoder.layer", None),
-}
+FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 
-class PretrainedEncoder(nn.Module):
-    """A BERT, DistilBERT, RoBERTa, ModernBERT or GPT-2, and a pooling of its token vectors.
+class Reader(Protocol):
+    """What the task says of its inputs."""
 
-    It runs without dropout: Hugging Face's modules draw it from the global generator, and an exact
-    second derivative recomputes the forward pass, which must then give the same again.
+    max_tokens: int
+    ways: int
+
+
+@model(
+    "pretrained",
+    inputs=("text",),
+    outputs=("classes",),
+    name_is="path",
+    suits={"learner.inner_lr": 0.01},  # pretrained weights lie close to what is wanted
+    refuses={"engine.compile": "PyTorch's compiler does not follow the pretrained encoders' code"},
+)
+class PretrainedClassifier(Classifier):
+    """A BERT, DistilBERT, RoBERTa, ModernBERT or GPT-2 of Hugging Face `transformers`.
+
+    What it brings are its configuration and its tokenizer: with both, and the weights in a
+    checkpoint, a run needs the folder or the hub that it started from no more.
 
     Args:
-        config: the model's config.json, as text.
-        weights: a hub name or a folder to read the weights from, as float32; None: random ones,
-            for a checkpoint to replace.
-        pooling: `mean` over a sequence's tokens, its `first` token, or its `last`.
-        max_tokens: the longest sequence.
-
-    Attributes:
-        width: D.
-        dropout: none.
-        layers: how many Transformer layers there are.
-        trunk_layers: how many of them, from the first, `only_trunk` runs; none at first.
-        lookups: the parameters that are only looked up by rows, and the input with the rows.
+        reader: the longest text, the most classes.
+        own: what `bring` gave.
+        restored: whether a checkpoint's weights will replace these.
 
     Raises:
-        ValueError: `transformers` is not installed or cannot load this, weights are missing, or
-            the model is of another architecture, reads fewer tokens, or cannot pool like this.
+        ValueError: see `PretrainedEncoder`.
     """
 
-    dropout = 0.0
+    encoder: PretrainedEncoder
 
-    def __init__(self, config: str, *, weights: str | None, pooling: str, max_tokens: int) -> None:
-        super().__init__()
-        values = json.loads(config)
-        architecture = values.get("model_type")
-        if architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"model.path={weights or '…'}: metaformer does not know the architecture "
-                f"{architecture}; expected one of {', '.join(ARCHITECTURES)}"
-            )
-        self.model = _load(values, weights)
-        self.model.eval()
-        replace_norms(self.model)
-        self.architecture, self.pooling = architecture, pooling
-        self.layers_path, self.norm_path = ARCHITECTURES[architecture]
-        self.layers, self.trunk_layers = len(self.model.get_submodule(self.layers_path)), 0
-        self.width = int(self.model.config.hidden_size)
-        self.causal = architecture == "gpt2" or getattr(self.model.config, "is_decoder", False)
-        # RoBERTa counts positions from here (Liu et al. 2019's code, fairseq, pads by one of them).
-        self.first_position = self.model.config.pad_token_id + 1 if architecture == "roberta" else 0
-        embedding = self.model.get_input_embeddings()
-        name = next(name for name, module in self.named_modules() if module is embedding)
-        self.lookups = {f"{name}.weight": "types"}
-        longest = self.model.config.max_position_embeddings - self.first_position
-        if max_tokens > longest:
-            raise ValueError(
-                f"task.max_tokens={max_tokens}: the pretrained model reads at most {longest}; "
-                f"give task.max_tokens={longest}"
-            )
-        if self.causal and pooling == "first":
-            raise ValueError(
-                "model.pooling=first: the first token of a causal model sees no other; "
-                "give model.pooling=mean or model.pooling=last"
-            )
+    def __init__(
+        self,
+        reader: Reader,
+        own: str,
+        restored: bool,
+        *,
+        path: Annotated[str, a_path],  # a hub name, or a folder
+        pooling: Literal["mean", "first", "last"] = "mean",  # a text's vector, from its tokens'
+        **options: Any,
+    ) -> None:
+        self.files: dict[str, str] = json.loads(own)
+        self.path, self.restored = path, restored
+        encoder = PretrainedEncoder(
+            self.files["config.json"],
+            weights=None if restored else path,
+            pooling=pooling,
+            max_tokens=reader.max_tokens,
+        )
+        super().__init__(encoder, reader.ways, **options)
 
-    def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What `forward` reads besides, and no parameter changes: computed once an episode."""
-        return heads_apart(inputs, self.model.config.num_attention_heads)
+    @classmethod
+    def bring(cls, **options: Any) -> str:
+        """The model's configuration and tokenizer: the text of each of `FILES`, as JSON.
 
-    def layer_of(self, name: str) -> int:
-        """The layer that a parameter belongs to; -1: it lies before them, `layers`: behind."""
-        within = f"model.{self.layers_path}."
-        if name.startswith(within):
-            return int(name.removeprefix(within).split(".")[0])
-        return self.layers if name.startswith(f"model.{self.norm_path}.") else -1
+        Raises:
+            ValueError: `transformers` is not installed or cannot load this, or the tokenizer is
+                missing, not one of the `tokenizers` library, or has ids that the model has not.
+        """
+        return json.dumps(read_files(options["path"]), ensure_ascii=False)
 
-    def forward(self, inputs: Mapping[str, Tensor], *, only_trunk: bool = False) -> Tensor:
-        """Encode packed sequences.
+    def add_lora(self, rank: int) -> None:
+        """As for every classifier; the frozen weights, which are in no checkpoint, are read."""
+        if self.restored:
+            values = json.loads(self.files["config.json"])
+            found = load_model(values, self.path).state_dict()
+            self.encoder.model.load_state_dict(found)
+        super().add_lora(rank)
+
+    def export(self, folder: Path, parameters: Callable[[], Parameters]) -> str:
+        """Write the encoder and its tokenizer in Hugging Face's layout; LoRA merged.
 
         Args:
-            inputs: as `tasks.packing.pack` describes; optionally `hidden` [T, D], to go on from
-                with the layers behind the trunk.
-            only_trunk: stop after the first `trunk_layers`.
+            folder: where to; what is there is replaced once the new one is whole.
+            parameters: gives the meta-parameters.
 
         Returns:
-            [N, D] features of the sequences; of the trunk, [T, D] what `hidden` takes.
-        """
-        if "head_slots" not in inputs:
-            inputs = {**inputs, **self.frozen(inputs)}
-        if "hidden" in inputs:
-            x_1TD, first = inputs["hidden"][None], self.trunk_layers
-        else:
-            x_1TD, first = self.embed(inputs), 0
-        last = self.trunk_layers if only_trunk else self.layers
-        layers = self.model.get_submodule(self.layers_path)[first:last]
-        kinds = [getattr(layer, "attention_type", "full_attention") for layer in layers]
-        options = {kind: self.options(kind, x_1TD, inputs) for kind in set(kinds)}
-        for layer, kind in zip(layers, kinds, strict=True):
-            x_1TD = layer(x_1TD, **options[kind])
-        if only_trunk:
-            return x_1TD[0]
-        if self.norm_path:
-            x_1TD = self.model.get_submodule(self.norm_path)(x_1TD)
-        return pool(x_1TD[0], inputs, self.pooling)
-
-    def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """[1, T, D] what the first layer reads.
-
-        Rows are taken by hand: the ids may be those of a cut-down embedding, in which
-        `padding_idx` means another token.
-        """
-        weight_VD = self.model.get_input_embeddings().weight
-        x_UD = weight_VD.index_select(0, inputs["types"])
-        x_1TD = x_UD.index_select(0, inputs["type_of"])[None]
-        positions_1T = inputs["positions"][None] + self.first_position
-        if self.architecture == "gpt2":
-            embedded_1TD: Tensor = x_1TD + self.model.wpe(positions_1T)
-        elif self.architecture == "modernbert":
-            embedded_1TD = self.model.embeddings(inputs_embeds=x_1TD)
-        elif self.architecture == "distilbert":
-            embedded_1TD = self.model.embeddings(None, x_1TD, positions_1T)
-        else:
-            embedded_1TD = self.model.embeddings(
-                inputs_embeds=x_1TD,
-                position_ids=positions_1T,
-                token_type_ids=torch.zeros_like(positions_1T),
-            )
-        return embedded_1TD
-
-    def options(self, kind: str, x_1TD: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-        """What a layer with this kind of attention is called with, besides the hidden states."""
-        window = self.model.config.sliding_window if kind == "sliding_attention" else None
-        options = {
-            "attention_mask": visible(inputs["mask"], causal=self.causal, window=window),
-            "packing": inputs,
-        }
-        if self.architecture == "modernbert":
-            positions_1T = inputs["positions"][None]
-            options["position_embeddings"] = self.model.rotary_emb(x_1TD, positions_1T, kind)
-        return options
-
-    def save(self, folder: Path, parameters: Mapping[str, Tensor]) -> None:
-        """Write config.json and model.safetensors, for `from_pretrained`; LoRA merged.
-
-        Args:
-            folder: is made.
-            parameters: the encoder's, by name; one that is missing is saved as it is here.
+            What it is for, in words.
 
         Raises:
             OSError: it cannot be written.
         """
-        merged = merge_lora(self, {**self.state_dict(), **parameters})
-        state = {
-            name.removeprefix("model."): value.detach().cpu().contiguous()
-            for name, value in merged.items()
-        }
-        try:
-            self.model.save_pretrained(folder, state_dict=state)
-        except SafetensorError as error:
-            raise OSError(f"{folder}: {error}") from None
+        aside = folder.with_name(f".{folder.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        self.encoder.save(aside, strip(parameters(), "encoder."))
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (aside / name).write_text(self.files[name], "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+        return f"encoder  {folder}: for from_pretrained of transformers"
 
 
-def replace_norms(model: nn.Module) -> None:
-    """Put the house's layer norms, which can be differentiated twice, in the place of PyTorch's."""
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.LayerNorm):
-                norm = LayerNorm(child.normalized_shape, eps=child.eps)
-                norm.weight, norm.bias = child.weight, child.bias
-                setattr(parent, name, norm)
-
-
-def pool(x_TD: Tensor, inputs: Mapping[str, Tensor], pooling: str) -> Tensor:
-    """[N, D] one vector a sequence: the `mean` of its token vectors, the `first` or the `last`."""
-    lengths_N = inputs["mask"].sum(dim=1)
-    if pooling == "mean":
-        return membership(inputs).to(x_TD.dtype) @ x_TD / lengths_N[:, None]
-    places_N = lengths_N - 1 if pooling == "last" else torch.zeros_like(lengths_N)
-    return x_TD.index_select(0, inputs["slots"].gather(1, places_N[:, None]).squeeze(1))
-
-
-def visible(mask_NL: Tensor, *, causal: bool, window: int | None) -> Tensor:
-    """[N, 1, L, L] which places (the last axis) each place may look at.
-
-    Args:
-        mask_NL: which places hold a token.
-        causal: whether a place sees no later one.
-        window: how far it sees to either side; None: all the way.
-    """
-    places_L = torch.arange(mask_NL.shape[1], device=mask_NL.device)
-    back_LL = places_L[:, None] - places_L
-    visible_N1LL = mask_NL[:, None, None, :]
-    if causal:
-        visible_N1LL = visible_N1LL & (back_LL >= 0)
-    if window is not None:
-        visible_N1LL = visible_N1LL & (back_LL.abs() <= window)
-    # A place always sees itself, lest an empty one see nothing, and its softmax be no number.
-    return visible_N1LL | (back_LL == 0)
-
-
-def attend(
-    module: nn.Module,
-    query_1HTK: Tensor,
-    key_1HTK: Tensor,
-    value_1HTK: Tensor,
-    attention_mask: Tensor,
-    *,
-    scaling: float,
-    packing: Mapping[str, Tensor],
-    **others: object,
-) -> tuple[Tensor, None]:
-    """The house's attention, as Hugging Face's layers call it.
-
-    Args:
-        module: the caller.
-        query_1HTK: queries of the packed tokens.
-        key_1HTK: keys.
-        value_1HTK: values.
-        attention_mask: [N, 1, L, L] from `visible`.
-        scaling: of the scores.
-        packing: with what `heads_apart` returns.
-        others: what does not matter without dropout and caches.
-
-    Returns:
-        [1, T, H, K] attended values; and no weights.
-    """
-    del module, others
-    qkv_T3HK = torch.cat([query_1HTK, key_1HTK, value_1HTK]).permute(2, 0, 1, 3)
-    return packed_attention(qkv_T3HK, packing, attention_mask, scale=scaling)[None], None
-
-
-def _load(values: dict[str, Any], weights: str | None) -> Any:
-    """The Hugging Face model of a configuration.
+def read_files(path: str) -> dict[str, str]:
+    """The text of each of `FILES` of a model on the hub, or in a folder.
 
     Raises:
-        ValueError: `transformers` is not installed or cannot load this, or weights are missing.
+        ValueError: as for `PretrainedClassifier.bring`.
     """
     try:
         import transformers
@@ -276,36 +124,32 @@ def _load(values: dict[str, Any], weights: str | None) -> Any:
             'model=pretrained needs a package: pip install "metaformer-cli[pretrained]"'
         ) from None
     transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    transformers.AttentionInterface.register("metaformer", attend)
-    options: dict[str, Any] = {"attn_implementation": "metaformer", "dtype": torch.float32}
-    if values["model_type"] in ("bert", "roberta"):
-        options["add_pooling_layer"] = False  # features do not pass through it
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it says each retry twice
     try:
-        config = type(transformers.AutoConfig.for_model(values["model_type"])).from_dict(values)
-        if weights is None:
-            return transformers.AutoModel.from_config(config, trust_remote_code=False, **options)
-        model, report = transformers.AutoModel.from_pretrained(
-            weights,
-            config=config,
-            trust_remote_code=False,
-            use_safetensors=True,  # never a pickle
-            output_loading_info=True,
-            **options,
-        )
+        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001, transformers raises what its parts raise
         reason = " ".join(str(error).split())
-        if weights is None:
-            raise ValueError(
-                f"transformers cannot make the checkpoint's model ({reason})"
-            ) from None
         raise ValueError(
-            f"model.path={weights}: expected a hub name or a folder with config.json and "
-            f"model.safetensors; transformers cannot load it ({reason})"
+            f"model.path={path}: expected a hub name or a folder with config.json and "
+            f"tokenizer.json; transformers cannot load it ({reason})"
         ) from None
-    if missing := sorted(report["missing_keys"]):
+    if not tokenizer.is_fast:
         raise ValueError(
-            f"model.path={weights}: {missing[0]} is missing ({len(missing)} in all); expected the "
-            "weights of a whole model"
+            f"model.path={path}: its tokenizer is in Python, and metaformer needs a "
+            "tokenizer.json; expected another model"
         )
-    return model
+    if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens}:  # made up from nothing
+        raise ValueError(
+            f"model.path={path}: the tokenizer's files are missing; expected tokenizer.json"
+        )
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= config.vocab_size:
+        raise ValueError(
+            f"model.path={path}: the tokenizer has ids up to {highest}, but the model embeds "
+            f"{config.vocab_size} tokens; expected the tokenizer that belongs to the model"
+        )
+    with TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return {name: (Path(folder) / name).read_text("utf-8") for name in FILES}

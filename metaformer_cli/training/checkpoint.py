@@ -2,7 +2,8 @@
 
 A checkpoint is a safetensors file. Its tensors are the meta-parameters (`meta/…`) and the
 optimiser's state (`optimiser/…`); its header holds, as one JSON text, the resolved configuration,
-the tokenizer and how far training has come. So a checkpoint can be moved, and still be evaluated.
+what task and model learned or brought, and how far training has come. So a checkpoint can be moved,
+and still be evaluated.
 
 There is no random state to keep: every draw is named by the seed and the step (`derive_seed`).
 """
@@ -28,7 +29,7 @@ class Progress:
 
     Attributes:
         step: outer steps done.
-        best_accuracy: the best validation accuracy so far; -1 before the first validation.
+        best: the best validation score so far; None before the first validation.
         best_step: where it was.
         stale: validations since then.
         losses: of each episode since the last log line.
@@ -36,7 +37,7 @@ class Progress:
     """
 
     step: int = 0
-    best_accuracy: float = -1.0
+    best: float | None = None
     best_step: int = 0
     stale: int = 0
     losses: list[float] = field(default_factory=list)
@@ -46,15 +47,15 @@ class Progress:
         """Progress after one more outer step, with its episodes' figures."""
         return replace(self, step=step, losses=self.losses + losses, scores=self.scores + scores)
 
-    def after_validation(self, accuracy: float) -> Progress:
-        """Progress after one more validation."""
-        if accuracy > self.best_accuracy:
-            return replace(self, best_accuracy=accuracy, best_step=self.step, stale=0)
+    def after_validation(self, score: float, *, best: bool) -> Progress:
+        """Progress after one more validation, and whether it is the best."""
+        if best:
+            return replace(self, best=score, best_step=self.step, stale=0)
         return replace(self, stale=self.stale + 1)
 
     def without_best(self) -> Progress:
         """Progress of a run that goes on in another folder, where no best checkpoint is."""
-        return replace(self, best_accuracy=-1.0, best_step=0, stale=0)
+        return replace(self, best=None, best_step=0, stale=0)
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ class Checkpoint:
         optimiser: the optimiser's state, as `AdamW.state_tensors` names it.
         progress: how far training has come.
         config: the resolved configuration, as plain values.
-        tokenizer: as `TextTokenizer.to_json` wrote it.
+        state: what the `task` learned, and what the `model` brought with it, as text.
     """
 
     meta: Parameters
     optimiser: Mapping[str, Tensor]
     progress: Progress
     config: Mapping[str, Any]
-    tokenizer: str
+    state: Mapping[str, str]
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -88,7 +89,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         for group, members in groups.items()
         for name, tensor in members.items()
     }
-    header = Header(dict(checkpoint.config), checkpoint.tokenizer, asdict(checkpoint.progress))
+    state, progress = dict(checkpoint.state), asdict(checkpoint.progress)
+    header = Header(dict(checkpoint.config), state, progress)
     with replacing(path) as stream:
         stream.write(safetensors.torch.save(tensors, metadata=header.metadata()))
 
@@ -111,14 +113,16 @@ def load(path: Path) -> Checkpoint:
         **groups,
         progress=_progress(header.progress, path),
         config=header.config,
-        tokenizer=header.tokenizer,
+        state=header.state,
     )
 
 
 def _progress(values: Mapping[str, Any], path: Path) -> Progress:
     expected = asdict(Progress())
     if values.keys() != expected.keys() or any(
-        type(values[name]) is not type(value) for name, value in expected.items()
+        type(values[name]) is not (float if name == "best" else type(value))
+        for name, value in expected.items()
+        if (name, values[name]) != ("best", None)
     ):
         raise ValueError(
             f"{path}: cannot tell how far training had come: the checkpoint is damaged; "

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 KEY = "metaformer"  # in safetensors metadata
-FORMAT = 1  # raised when an older metaformer could misread a checkpoint
+FORMAT = 2  # raised when an older metaformer could misread a checkpoint
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -22,12 +22,12 @@ class Header:
 
     Attributes:
         config: the resolved configuration of the run; data from elsewhere, not checked yet.
-        tokenizer: as `TextTokenizer.to_json` wrote it.
+        state: what the "task" and the "model" learnt besides tensors, as each wrote it.
         progress: how far training had come.
     """
 
     config: dict[str, Any]
-    tokenizer: str
+    state: dict[str, str]
     progress: dict[str, Any]
 
     def metadata(self) -> dict[str, str]:
@@ -39,7 +39,7 @@ def read_header(file: Path) -> Header:
     """Read and check the header of a checkpoint.
 
     Raises:
-        ValueError: garbage, truncated, a pickle, a foreign file, or a newer format.
+        ValueError: garbage, truncated, a pickle, a foreign file, or another format.
         OSError: the file cannot be read.
     """
     metadata = _metadata(file)
@@ -51,11 +51,19 @@ def read_header(file: Path) -> Header:
         match json.loads(metadata[KEY]):
             case {"format": int(found)} if found > FORMAT:
                 raise ValueError(
-                    f"{file} has checkpoint format {found}: this metaformer reads up to {FORMAT}; "
+                    f"{file} has checkpoint format {found}: this metaformer reads {FORMAT}; "
                     "upgrade metaformer-cli"
                 )
-            case {"config": dict(config), "tokenizer": str(tokenizer), "progress": dict(progress)}:
-                return Header(config, tokenizer, progress)
+            case {"format": int(found)} if found < FORMAT:
+                raise ValueError(
+                    f"{file} was made by an older metaformer (checkpoint format {found}; this one "
+                    f"reads {FORMAT}): train anew"
+                )
+            case {"format": int(), "config": dict(config), "state": dict(state), **rest}:
+                progress = rest.get("progress")
+                texts = all(isinstance(text, str) for text in state.values())
+                if texts and isinstance(progress, dict):
+                    return Header(config, state, progress)
     except (json.JSONDecodeError, RecursionError):
         pass
     raise ValueError(

@@ -18,24 +18,43 @@ from metaformer_cli.training.processes import ONE_PROCESS, Processes, in_order
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A score over episodes.
+
+    Attributes:
+        mean: over episodes, after the last inner step.
+        ci95: half the width of its 95% confidence interval, 1.96 standard errors over episodes.
+        per_step: its mean after 0, 1, … inner steps.
+        per_episode: after the last inner step, in the order of the episodes: two runs that judged
+            the same ones can be compared pair by pair.
+    """
+
+    mean: float
+    ci95: float
+    per_step: list[float]
+    per_episode: list[float]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What evaluation found.
 
     Attributes:
-        accuracy: mean over episodes of the mean score after the last inner step.
-        ci95: half the width of its 95% confidence interval, 1.96 standard errors over episodes.
+        scores: of each score of the objective, by name; the first leads.
         loss: mean query loss.
-        per_step: the accuracy after 0, 1, … inner steps.
         episodes: how many.
         seconds: how long it took.
     """
 
-    accuracy: float
-    ci95: float
+    scores: dict[str, Figure]
     loss: float
-    per_step: list[float]
     episodes: int
     seconds: float
+
+    @property
+    def lead(self) -> Figure:
+        """The score that leads."""
+        return next(iter(self.scores.values()))
 
 
 def evaluate(
@@ -48,13 +67,13 @@ def evaluate(
     title: str,
     processes: Processes = ONE_PROCESS,
 ) -> Evaluation:
-    """Judge a learner on episodes, each on its own: no query sees another, none sees its label.
+    """Judge a learner on episodes, each on its own: no query sees another, none sees its target.
 
     Args:
         learner: what adapts.
         meta: its meta-parameters.
         episodes: at least one; of several processes, each has its share.
-        objective: the reported loss and score.
+        objective: the reported loss and scores.
         device: where to compute.
         title: of the progress bar.
         processes: which share the episodes; each finds the same.
@@ -63,24 +82,35 @@ def evaluate(
         DeadRankError: one of the processes is gone.
     """
     began = time.perf_counter()
-    mine = []  # of each episode: a score for every inner step, and the loss
+    mine = []  # of each episode: the scores after every inner step, and the loss
     hidden = True if processes.rank else None  # None: where there is no terminal
     for episode in tqdm(episodes, desc=title, unit="episode", leave=False, disable=hidden):
         moved = episode.to(device)
         path = []
-        for predictor in learner.adaptation(meta, moved.support, moved.ways):
+        for predictor in learner.adaptation(meta, moved.support):
             with torch.no_grad():
                 outputs = predictor(moved.query)
-            path.append(objective.score(outputs, moved.query.targets).mean().item())
+            path.append(objective.measure(outputs, moved.query))
+        if objective.judge:
+            with torch.no_grad():
+                path[-1] = objective.judge(predictor, moved.query)
         mine.append((path, objective.loss(outputs, moved.query.targets).item()))
-    scores, losses = zip(*in_order(processes.exchange(mine)), strict=True)
-    final = [path[-1] for path in scores]
+    paths, losses = zip(*in_order(processes.exchange(mine)), strict=True)
+    scores = {
+        score.name: _figure([[found[score.name] for found in path] for path in paths])
+        for score in objective.scores
+    }
+    seconds = time.perf_counter() - began
+    return Evaluation(scores, statistics.fmean(losses), len(losses), seconds)
+
+
+def _figure(paths: Sequence[Sequence[float]]) -> Figure:
+    """A score's figure, from its values after each inner step of each episode."""
+    final = [path[-1] for path in paths]
     deviation = statistics.stdev(final) if len(final) > 1 else math.nan
-    return Evaluation(
-        accuracy=statistics.fmean(final),
+    return Figure(
+        mean=statistics.fmean(final),
         ci95=1.96 * deviation / math.sqrt(len(final)),
-        loss=statistics.fmean(losses),
-        per_step=[statistics.fmean(step) for step in zip(*scores, strict=True)],
-        episodes=len(final),
-        seconds=time.perf_counter() - began,
+        per_step=[statistics.fmean(step) for step in zip(*paths, strict=True)],
+        per_episode=final,
     )

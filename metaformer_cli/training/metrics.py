@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from metaformer_cli.atomic import replacing
+from metaformer_cli.episode import Score
 
 
 class Metrics:
@@ -23,12 +24,16 @@ class Metrics:
 
     Args:
         run_dir: the run's folder.
+        lead: the score that the bar shows.
         step: where the run starts or resumes; lines after it, of a run that was killed, are cut.
         steps: where it will end.
         meta_batch: episodes a step; the bar counts episodes.
     """
 
-    def __init__(self, run_dir: Path, *, step: int, steps: int, meta_batch: int) -> None:
+    def __init__(
+        self, run_dir: Path, lead: Score, *, step: int, steps: int, meta_batch: int
+    ) -> None:
+        self._lead = lead
         self.path = run_dir / "metrics.jsonl"
         cut_after(self.path, step)
         with ExitStack() as stack:
@@ -56,8 +61,8 @@ class Metrics:
 
     def advance(self, losses: Sequence[float], scores: Sequence[float]) -> None:
         """Move the bar by one step, whose episodes had these losses and scores."""
-        loss, accuracy = statistics.fmean(losses), statistics.fmean(scores)
-        self._bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.1%}", refresh=False)
+        loss, score = statistics.fmean(losses), self._lead.show(statistics.fmean(scores))
+        self._bar.set_postfix_str(f"loss {loss:.3f}, {self._lead.name} {score}", refresh=False)
         self._bar.update(len(losses))
 
     def say(self, line: str) -> None:

@@ -17,10 +17,11 @@ class AdamW:
     Args:
         meta: the meta-parameters, updated in place.
         lr: peak learning rate.
-        weight_decay: of matrices; vectors and scalars (biases, norms, rates) do not decay.
+        weight_decay: of matrices; vectors and scalars, such as biases and norms, do not decay.
         clip_norm: the gradient is scaled down to this norm where it is longer.
         warmup_steps: steps to the peak.
         steps: where the rate reaches zero.
+        undecayed: the names of others that do not, such as learned rates.
     """
 
     def __init__(
@@ -32,14 +33,14 @@ class AdamW:
         clip_norm: float,
         warmup_steps: int,
         steps: int,
+        undecayed: frozenset[str] = frozenset(),
     ) -> None:
         self.meta, self.lr, self.clip_norm = meta, lr, clip_norm
         self.warmup_steps, self.steps = warmup_steps, steps
-        matrices = [value for value in meta.values() if value.ndim > 1]
-        others = [value for value in meta.values() if value.ndim <= 1]
+        decaying = {n for n, value in meta.items() if value.ndim > 1 and n not in undecayed}
         groups = [
-            {"params": matrices, "weight_decay": weight_decay},
-            {"params": others, "weight_decay": 0.0},
+            {"params": [meta[n] for n in meta if n in decaying], "weight_decay": weight_decay},
+            {"params": [meta[n] for n in meta if n not in decaying], "weight_decay": 0.0},
         ]
         self._adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
         for value in meta.values():  # torch would make the same at the first step

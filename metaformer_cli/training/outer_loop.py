@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from metaformer_cli.episode import Episode
-from metaformer_cli.learners.learner import Learner, MetaGradient
+from metaformer_cli.episode import Episode, Objective, Score
+from metaformer_cli.learners.learner import MetaGradient, MetaLearner
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.training.chance import ChanceWatch
 from metaformer_cli.training.checkpoint import Progress
@@ -50,13 +50,14 @@ class Schedule:
 
 
 def meta_train(
-    learner: Learner,
+    learner: MetaLearner,
     meta: Parameters,
     optimiser: AdamW,
     progress: Progress,
     *,
     run: Run,
     metrics: Metrics,
+    objective: Objective,
     draw: Callable[[int], Episode],
     validate: Callable[[Parameters], Evaluation],
     schedule: Schedule,
@@ -73,6 +74,7 @@ def meta_train(
         progress: where to go on from.
         run: where checkpoints go.
         metrics: where figures go.
+        objective: whose leading score is logged, and chooses the best.
         draw: an index to a training episode; step s takes `meta_batch` of them, from
             (s - 1)·meta_batch on.
         validate: judges meta-parameters on fixed episodes.
@@ -88,7 +90,8 @@ def meta_train(
         DeadRankError: one of several processes is gone; the last whole step is saved.
         SystemExit: 130 or 143, after SIGINT or SIGTERM and a saved checkpoint.
     """
-    chance, clock = ChanceWatch(), _Clock()
+    lead, clock = objective.lead, _Clock()
+    chance = ChanceWatch(lead, learner.advice)
     run.save(meta, optimiser, progress, best=False)  # from here on there is one to resume from
     with Interruption(rank=processes.size > 1) as interruption:
         while progress.step < schedule.steps and not schedule.gives_up(progress):
@@ -96,7 +99,9 @@ def meta_train(
             with clock:
                 mine = [draw(first + i) for i in processes.share(schedule.meta_batch)]
                 try:
-                    batch = meta_batch(learner, meta, mine, processes, interruption.signal)
+                    batch = meta_batch(
+                        learner, meta, mine, objective, processes, interruption.signal
+                    )
                 except DeadRankError as death:
                     if not processes.heir:
                         raise
@@ -107,22 +112,25 @@ def meta_train(
                     path = run.save(meta, optimiser, progress, best=False)
                     raise FloatingPointError(
                         f"step {step}: {problem}; nothing was updated, and step {progress.step} "
-                        f"is saved in {path}. Train anew with a lower learner.inner_lr, train.lr "
+                        f"is saved in {path}. Train anew with a lower {learner.lower}train.lr "
                         "or train.clip_norm"
                     )
                 optimiser.update(batch.gradient, step)
             progress = progress.after(step, batch.losses, batch.scores)
             metrics.advance(batch.losses, batch.scores)
-            if warning := chance.warning(step, batch.ways, batch.scores):
+            if warning := chance.warning(step, batch.chances, batch.scores):
                 metrics.say(warning)
             if step % schedule.log_every == 0:
                 speed = clock.laps_per_second() * schedule.meta_batch
-                progress = _log(progress, metrics, lr=optimiser.rate(step), speed=speed)
+                progress = _log(progress, metrics, lead, lr=optimiser.rate(step), speed=speed)
             if step % schedule.eval_every == 0 or step == schedule.steps:
                 found = validate(meta)
-                best = found.accuracy > progress.best_accuracy
-                progress = progress.after_validation(found.accuracy)
-                _report(found, step, metrics, best=best)
+                mean = found.lead.mean
+                best = not math.isnan(mean) and (
+                    progress.best is None or lead.better(mean, progress.best)
+                )
+                progress = progress.after_validation(mean, best=best)
+                _report(found, step, metrics, lead, best=best)
                 run.save(meta, optimiser, progress, best=best)
             # several processes stop after the same step: the first whose exchange told them all
             if stop := interruption.signal if processes.size == 1 else batch.signal:
@@ -148,8 +156,8 @@ class MetaBatch:
     Attributes:
         gradient: the mean over its episodes.
         losses: of each episode, in order; so are the others.
-        scores: the mean over an episode's queries.
-        ways: how many classes.
+        scores: the leading one.
+        chances: what guessing scores; None where nobody can say.
         seeds: what they were drawn from.
         signal: one that any process was sent.
     """
@@ -157,15 +165,16 @@ class MetaBatch:
     gradient: Parameters
     losses: list[float]
     scores: list[float]
-    ways: list[int]
+    chances: list[float | None]
     seeds: list[int]
     signal: signal.Signals | None
 
 
 def meta_batch(
-    learner: Learner,
+    learner: MetaLearner,
     meta: Parameters,
     mine: Sequence[Episode],
+    objective: Objective,
     processes: Processes,
     received: signal.Signals | None,
 ) -> MetaBatch:
@@ -175,6 +184,7 @@ def meta_batch(
         learner: gives the meta-gradient.
         meta: the meta-parameters.
         mine: this process's share of the episodes; may be empty.
+        objective: says what guessing scores.
         processes: which have the others.
         received: a signal that this process was sent.
 
@@ -185,15 +195,16 @@ def meta_batch(
         result = learner.meta_gradient(meta, mine)
     else:
         result = MetaGradient({name: torch.zeros_like(v) for name, v in meta.items()}, [], [])
+    chance = objective.chance
     rows = [
-        (loss, score, episode.ways, episode.seed)
+        (loss, score, chance and chance(episode.query), episode.seed)
         for loss, score, episode in zip(result.losses, result.scores, mine, strict=True)
     ]
     signals, shares = zip(*processes.exchange((received, rows)), strict=True)
-    losses, scores, ways, seeds = map(list, zip(*in_order(shares), strict=True))
+    losses, scores, chances, seeds = map(list, zip(*in_order(shares), strict=True))
     gradient = processes.mean(result.gradient, weight=len(mine) / len(losses))
     stop = next((signal.Signals(number) for number in signals if number), None)
-    return MetaBatch(gradient, losses, scores, ways, seeds, stop)
+    return MetaBatch(gradient, losses, scores, chances, seeds, stop)
 
 
 def non_finite(batch: MetaBatch) -> str | None:
@@ -209,11 +220,11 @@ def non_finite(batch: MetaBatch) -> str | None:
     return None
 
 
-def _log(progress: Progress, metrics: Metrics, *, lr: float, speed: float) -> Progress:
+def _log(progress: Progress, metrics: Metrics, lead: Score, *, lr: float, speed: float) -> Progress:
     """Write what was gathered since the last log line, and gather anew."""
     figures = {
         "loss": statistics.fmean(progress.losses),
-        "accuracy": statistics.fmean(progress.scores),
+        lead.name: statistics.fmean(progress.scores),
         "lr": lr,
         "episodes_per_second": speed,
     }
@@ -221,11 +232,11 @@ def _log(progress: Progress, metrics: Metrics, *, lr: float, speed: float) -> Pr
     return replace(progress, losses=[], scores=[])
 
 
-def _report(found: Evaluation, step: int, metrics: Metrics, *, best: bool) -> None:
-    metrics.write(step, {"valid_accuracy": found.accuracy, "valid_ci95": found.ci95})
+def _report(found: Evaluation, step: int, metrics: Metrics, lead: Score, *, best: bool) -> None:
+    mean, ci95 = found.lead.mean, found.lead.ci95
+    metrics.write(step, {f"valid_{lead.name}": mean, "valid_ci95": ci95})
     metrics.say(
-        f"step {step}: validation {found.accuracy:.1%} ± {found.ci95:.1%}"
-        + (", the best so far" if best else "")
+        f"step {step}: validation {lead.show(mean, ci95)}" + (", the best so far" if best else "")
     )
 
 

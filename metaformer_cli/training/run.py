@@ -23,13 +23,13 @@ class Run:
     Attributes:
         folder: where the run is kept.
         config: the resolved configuration, as plain values.
-        tokenizer: as `TextTokenizer.to_json` wrote it.
+        state: what the `task` learned, and what the `model` brought with it, as text.
         writes: whether this process does; of several, one.
     """
 
     folder: Path
     config: Mapping[str, Any]
-    tokenizer: str
+    state: Mapping[str, str]
     writes: bool = True
 
     @property
@@ -52,8 +52,6 @@ class Run:
                 leftover.unlink(missing_ok=True)
         with replacing(self.folder / "config.yaml") as stream:
             stream.write(config_yaml.encode())
-        with replacing(self.folder / "tokenizer.json") as stream:
-            stream.write(self.tokenizer.encode())
 
     def save(self, meta: Parameters, optimiser: AdamW, progress: Progress, *, best: bool) -> Path:
         """Write the last checkpoint, keeping the one before; with `best`, write that as well.
@@ -65,7 +63,7 @@ class Run:
         if not self.writes:
             return folder / LAST
         state = optimiser.state_tensors()
-        checkpoint = Checkpoint(meta, state, progress, self.config, self.tokenizer)
+        checkpoint = Checkpoint(meta, state, progress, self.config, self.state)
         if best:
             save(folder / BEST, checkpoint)
         save(folder / _NEXT, checkpoint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,18 +15,20 @@ from metaformer_cli.benchmark.workload import (
     return_freed_memory,
 )
 from metaformer_cli.episode import Episode, Examples
+from metaformer_cli.learners.engine import Engine
+from metaformer_cli.learners.fomaml import FOMAML
 from metaformer_cli.learners.maml import MAML
-from metaformer_cli.models.heads import LinearHead
-from metaformer_cli.models.model import FewShotModel
+from metaformer_cli.models.classifier import Classifier
+from metaformer_cli.models.encoder import Encoder
 from metaformer_cli.tasks.classification import CLASSIFICATION
 
 SUPPORT, QUERY, WIDTH, WAYS, STEPS = 6, 4, 3, 2, 5
 
 
-class Fixed(torch.nn.Module):
+class Fixed(Encoder):
     """An encoder whose features are its inputs: products are those of the classifier alone."""
 
-    dropout, width, layers, trunk_layers = 0.0, WIDTH, 0, 0
+    width, layers = WIDTH, 0
     lookups: Mapping[str, str] = {}
     dtype = torch.float32  # with no parameters, it cannot follow theirs
 
@@ -35,28 +36,30 @@ class Fixed(torch.nn.Module):
         del inputs
         return {}
 
-    def forward(self, inputs, *, only_trunk):
-        assert not only_trunk
+    def forward(self, inputs, *, trunk, only_trunk):
+        assert (trunk, only_trunk) == (0, False)
         return inputs["x"].to(self.dtype)
 
 
 def examples(count: int) -> Examples:
     x = torch.arange(count * WIDTH).view(count, WIDTH).sin()
-    return Examples(("",) * count, {"x": x}, torch.arange(count) % WAYS)
+    inputs = {"x": x, "classes": torch.arange(WAYS)}
+    return Examples(inputs, torch.arange(count) % WAYS, (("", 0),) * count)
 
 
 @pytest.fixture
 def make_workload():
     def make(*, first_order: bool = False, episodes: int = 1) -> Workload:
-        encoder: Any = Fixed()
-        maml = MAML(
-            FewShotModel(encoder, LinearHead(width=WIDTH, ways=WAYS)),
-            objective=CLASSIFICATION,
+        learner = FOMAML if first_order else MAML
+        maml = learner(
+            Classifier(Fixed(), WAYS, head="linear"),
+            CLASSIFICATION,
+            Engine(),
             inner_lr=0.1,
             inner_steps=STEPS,
             learn_rates=False,
-            first_order=first_order,
         )
+        maml.depth = 0  # run once, what has no parameters would still be given a gradient
         episode = Episode(examples(SUPPORT), examples(QUERY), ("a", "b"), seed=0)
         return Workload(maml, [episode] * episodes, "cpu")
 

@@ -13,7 +13,7 @@ import pytest
         (["bench.modes=nonsense"], ["'nonsense'", "functional", "learn2learn, packed"]),
         (["bench.steps=2 0"], ["bench.steps=2 0", "above 0"]),
         (["bench.episodes=1"], ["bench.episodes=2"]),
-        (["learner=tfidf"], ["learner=tfidf", "another learner"]),
+        (["learner=tfidf"], ["learner=tfidf", "no inner loop", "expected learner=", "|maml"]),
     ],
 )
 def test_what_cannot_be_measured_is_refused(metaformer, words, said):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 FIELDS = {
-    *("accuracy", "ci95", "episodes", "episodes_sha256", "ways", "shots", "queries", "split"),
-    *("loss", "per_step", "seconds"),
+    *("scores", "loss", "episodes", "seconds", "episodes_sha256", "episode", "split", "learner"),
+    *("data", "checkpoint", "config"),
 }
 
 
@@ -34,18 +34,27 @@ def test_the_report_holds_what_was_promised_and_what_was_printed(metaformer, run
     assert answer.code == 0
     assert answer.err == ""
     found = report(run)
-    assert found.keys() >= FIELDS
-    assert (found["ways"], found["shots"], found["queries"]) == (3, 2, 2), "as it was trained"
-    assert (found["episodes"], found["split"]) == (7, "test")
-    assert len(found["per_step"]) == 3
-    assert found["per_step"][-1] == found["accuracy"]
+    assert found.keys() == FIELDS
+    task = found["config"]["task"]
+    assert (task["ways"], task["shots"], task["queries"]) == (3, 2, 2), "as it was trained"
+    assert (found["episodes"], found["split"], found["episode"]) == (7, "test", "3-way 2-shot")
+    assert (found["learner"], found["data"]) == ("maml", "builtin")
+    assert found["scores"].keys() == {"accuracy"}
+    accuracy = found["scores"]["accuracy"]
+    assert accuracy.keys() == {"mean", "ci95", "per_step", "per_episode"}
+    assert len(accuracy["per_step"]) == 3
+    assert accuracy["per_step"][-1] == accuracy["mean"]
+    assert len(accuracy["per_episode"]) == 7
+    assert accuracy["mean"] == pytest.approx(sum(accuracy["per_episode"]) / 7)
+    assert found["loss"] > 0
+    assert found["seconds"] > 0
     assert found["checkpoint"] == str(run / "checkpoints/best.safetensors")
     assert len(found["episodes_sha256"]) == 64
     first, second, third = answer.out.splitlines()
-    assert first.startswith(f"maml: {found['accuracy']:.1%} ± {found['ci95']:.1%} (3-way 2-shot,")
+    assert first.startswith(f"maml: {accuracy['mean']:.1%} ± {accuracy['ci95']:.1%} (3-way 2-shot,")
     assert "7 test episodes" in first
-    assert second.endswith(" ".join(f"{step:.1%}" for step in found["per_step"]))
-    assert third == f"report   {next(run.glob('eval-*.json'))}"
+    assert second.endswith(" ".join(f"{step:.1%}" for step in accuracy["per_step"]))
+    assert third == f"report   {run / 'eval-maml-builtin-test-3way-2shot.json'}"
     assert max(map(len, (first, second))) <= 80
 
 
@@ -70,7 +79,7 @@ def test_two_learners_are_judged_on_the_same_episodes(metaformer, run, tmp_path)
     assert answer.code == 0
     assert answer.out.startswith("tfidf: ")
     assert report(run)["episodes_sha256"] == report(other)["episodes_sha256"]
-    assert report(other)["accuracy"] > 0.5, "it reads the texts"
+    assert report(other)["scores"]["accuracy"]["mean"] > 0.5, "it reads the texts"
     assert report(other)["checkpoint"] is None
 
 
@@ -85,7 +94,8 @@ def test_other_tasks_are_other_episodes_under_another_name(metaformer, run, chan
 def test_more_ways_than_in_training_are_fine(metaformer, run):
     answer = metaformer("eval", f"ckpt={run}", "eval.episodes=3", "task.ways=6")
     assert answer.code == 0
-    assert report(run)["ways"] == 6
+    assert report(run)["episode"] == "6-way 2-shot"
+    assert report(run)["config"]["task"]["ways"] == 6
 
 
 def test_a_single_checkpoint_moved_elsewhere_is_enough(metaformer, run, tmp_path):
@@ -94,7 +104,7 @@ def test_a_single_checkpoint_moved_elsewhere_is_enough(metaformer, run, tmp_path
     moved.parent.mkdir()
     shutil.copy(run / "checkpoints/best.safetensors", moved)
     assert metaformer("eval", f"ckpt={moved}", "eval.episodes=3").code == 0
-    assert report(moved.parent)["accuracy"] == report(run)["accuracy"]
+    assert report(moved.parent)["scores"] == report(run)["scores"]
 
 
 class Payload:
@@ -117,3 +127,15 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(metaformer
     answer = metaformer("eval", f"ckpt={run}", f"run_dir={tmp_path / 'file'}")
     answer.assert_refused("is a file", "another run_dir")
     assert not list(run.glob("eval-*"))
+
+
+def test_a_baseline_is_judged_on_the_episodes_of_a_run(metaformer, run):
+    trained = metaformer("eval", f"ckpt={run}", "eval.episodes=3")
+    assert trained.code == 0, trained
+    first = report(run)
+    for file in run.glob("eval-*.json"):
+        file.unlink()
+    answer = metaformer("eval", f"ckpt={run}", "learner=tfidf", "eval.episodes=3")
+    assert answer.code == 0, answer
+    assert answer.out.startswith("tfidf: ")
+    assert report(run)["episodes_sha256"] == first["episodes_sha256"]

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from metaformer_cli.commands import predict as module
-from metaformer_cli.commands.build import load_trained
-from metaformer_cli.config.build import build
+from metaformer_cli.commands.build import build, build_task
+from metaformer_cli.config.build import build as checked
 from metaformer_cli.config.saved import read_saved_config
 from metaformer_cli.config.schema import TrainCommand
-from metaformer_cli.tasks.fewshot_text import TextReader
+from metaformer_cli.episode import Drawn
+from metaformer_cli.training.checkpoint import load
 
 # uneven shots, four classes (training had three), scripts that no training text has
 SUPPORT = [
@@ -81,16 +82,15 @@ def test_every_row_keeps_its_place_and_columns_and_gets_a_label(metaformer, tiny
 
 def test_the_probabilities_are_those_of_the_adapted_model(metaformer, tiny_run, files):
     metaformer(*files.words(tiny_run))
-    config = build(read_saved_config(str(tiny_run)), TrainCommand)
+    config = checked(read_saved_config(str(tiny_run)), TrainCommand)
     file = tiny_run / "checkpoints/best.safetensors"
-    learner, meta, tokenizer = load_trained(config, file, "cpu")
-    reader = TextReader(tokenizer, config.task.max_tokens)
+    task = build_task(config)
+    built = build(config, task, {}, "cpu", load(file), file=file)
     classes = sorted({label for _, label in SUPPORT})
-    texts, labels = zip(*SUPPORT, strict=True)
-    support = reader.read(texts, [classes.index(label) for label in labels])
-    *_, predictor = learner.adaptation(meta, support, len(classes))
+    drawn = Drawn(tuple(classes), [(text, classes.index(label)) for text, label in SUPPORT], ())
+    *_, predictor = built.learner.adaptation(built.meta, task.read(drawn.support, drawn))
     for row, (_, text) in zip(read_csv(files.out), QUERIES, strict=True):
-        expected = predictor(reader.read([text], [0])).softmax(dim=1)[0]
+        expected = predictor(task.read([(text, 0)], drawn)).softmax(dim=1)[0]
         found = torch.tensor([float(row[f"p({name})"]) for name in classes])
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
@@ -134,7 +134,7 @@ def test_other_columns_can_be_named(metaformer, tiny_run, files):
     write_csv(files.query, ("utterance",), [(text,) for _, text in QUERIES])
     words = files.words(tiny_run)
     metaformer(*words).assert_refused("no field 'text'", "'utterance'")
-    assert metaformer(*words, "text_field=utterance", "label_field=intent").code == 0
+    assert metaformer(*words, "task.text_field=utterance", "task.label_field=intent").code == 0
     assert [row["utterance"] for row in read_csv(files.out)] == [text for _, text in QUERIES]
 
 

@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaformer_cli.config.build import build
-from metaformer_cli.config.schema import (
-    DataCommand,
-    FewShotText,
-    GradientLearner,
-    PredictCommand,
-    TrainCommand,
-)
+from metaformer_cli.config.checks import listed
+from metaformer_cli.config.registry import choice, choices
+from metaformer_cli.config.schema import DataCommand, PredictCommand, Train, TrainCommand
+
+LEARNERS = listed([*choices("learner")])
 
 
 def tree(**changes: Any) -> dict[str, Any]:
@@ -37,11 +35,12 @@ def refusal(values: dict[str, Any], command: type[Any] = TrainCommand) -> str:
     return str(refused.value)
 
 
-def test_a_tree_becomes_the_dataclasses_that_its_names_stand_for():
+def test_a_tree_becomes_checked_values_with_all_defaults():
     config = build(tree(task={"name": "fewshot_text", "ways": 3}, train={"lr": 1}), TrainCommand)
-    assert config.task == FewShotText(ways=3)
-    assert config.learner == GradientLearner(name="maml")
+    assert (config.task["ways"], config.task["shots"], config.task["min_ways"]) == (3, 5, None)
+    assert list(config.learner) == ["name", *choice("learner", "maml").options]
     assert (config.train.lr, type(config.train.lr)) == (1.0, float)
+    assert type(config.train) is Train
     assert build(asdict(config), TrainCommand) == config
 
 
@@ -53,9 +52,11 @@ def test_a_tree_becomes_the_dataclasses_that_its_names_stand_for():
         ({"stepz": 1}, "unknown option stepz"),
         ({"steps": 1}, "unknown option steps; did you mean train.steps?"),
         ({"learner": {"name": "maml", "_target_": "os.system"}}, "unknown option learner._target_"),
-        ({"learner": {"name": "os.system"}}, "learner=os.system: expected maml, fomaml or tfidf"),
-        ({"learner": {"name": ["maml"]}}, "expected maml, fomaml or tfidf"),
+        ({"learner": {"name": "os.system"}}, f"learner=os.system: expected {LEARNERS}"),
+        ({"learner": {"name": ["maml"]}}, f"expected {LEARNERS}"),
         ({"learner": {}}, "learner.name is needed"),
+        ({"learner": {"name": None}}, f"learner=None: expected {LEARNERS}"),
+        ({"model": {"name": "bert"}}, "did you mean model=pretrained model.path=bert?"),
         ({"learner": "maml"}, "learner=maml: expected options"),
         ({"train": 3}, "train=3: expected options"),
         ({"train": {"steps": "abc"}}, "train.steps: expected a whole number, got 'abc', e.g."),
@@ -66,6 +67,8 @@ def test_a_tree_becomes_the_dataclasses_that_its_names_stand_for():
         ({"train": {"patience": "x"}}, "expected a whole number or null"),
         ({"data": {"name": "csv"}}, "data.path is needed: give data.path=..."),
         ({"data": {"name": "builtin", "path": "x"}}, "data.path: the chosen data has no such"),
+        ({"plugins": ["mine.py"]}, "expected the path and sha256 of each, got 'mine.py'"),
+        ({"plugins": "mine.py"}, "plugins: expected a list, got 'mine.py'"),
     ],
 )
 def test_what_the_schema_does_not_have_is_refused(changes, said):
@@ -99,3 +102,61 @@ def test_any_tree_is_built_whole_or_refused_in_one_line(values):
         return
     assert type(config) is DataCommand
     assert type(config.seed) is int
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ways": 1}, "task.ways=1: expected at least 2; give task.ways=2"),
+        ({"shots": 0}, "task.shots=0: expected at least 1"),
+        ({"queries": 0}, "task.queries=0: expected at least 1"),
+        ({"min_ways": 6}, "task.min_ways=6 is above task.ways=5: expected task.min_ways <= task.w"),
+        ({"min_shots": 6}, "task.min_shots=6 is above task.shots=5"),
+        ({"vocab_size": 299}, "task.vocab_size=299: expected at least 300"),
+        (
+            {"width": 10},
+            "model.width=10 is not divisible by model.heads=4: expected a multiple, e.g",
+        ),
+        ({"width": 10}, "e.g. model.width=12"),
+        (
+            {"dropout": 1.0},
+            "model.dropout=1.0: expected 0 or more and below 1, e.g. model.dropout=",
+        ),
+        ({"head": "protoype"}, "did you mean prototype?"),
+        ({"inner_lr": 0.0}, "learner.inner_lr=0.0: expected a number above 0"),
+        ({"inner_lr": float("nan")}, "learner.inner_lr=nan"),
+        ({"inner_steps": 0}, "learner.inner_steps=0"),
+        (
+            {"adapt": "last_0"},
+            "learner.adapt=last_0: expected all, head, bias_norm, lora or last_N, ",
+        ),
+        ({"adapt": "last_0"}, "e.g. learner.adapt=last_2"),
+        ({"engine": "other"}, "learn2learn, higher or torchopt"),
+        ({"chunk": 0}, "learner.chunk=0: expected at least 1"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_what_can(changes, said):
+    (name,) = changes
+    groups = {"task": "fewshot_text", "model": "transformer", "learner": "maml"}
+    (group,) = [group for group, own in groups.items() if name in choice(group, own).options]
+    assert said in refusal(tree(**{group: {"name": groups[group], **changes}}))
+
+
+def test_the_edges_of_what_is_allowed_are_allowed():
+    least = {"ways": 2, "shots": 1, "queries": 1, "min_ways": 2, "min_shots": 1, "vocab_size": 300}
+    build(
+        tree(
+            task={"name": "fewshot_text", **least, "max_tokens": 2},
+            model={"name": "transformer", "width": 8, "heads": 4, "layers": 1, "dropout": 0.0},
+        ),
+        TrainCommand,
+    )
+
+
+def test_an_option_that_is_null_is_what_the_model_says_suits_it():
+    chosen = {"model": {"name": "pretrained", "path": "x"}}
+    assert build(tree(**chosen), TrainCommand).learner["inner_lr"] == 0.01
+    given = chosen | {"learner": {"name": "maml", "inner_lr": 0.2}}
+    assert build(tree(**given), TrainCommand).learner["inner_lr"] == 0.2
+    plain = {"name": "transformer"}
+    assert build(tree(model=plain), TrainCommand).learner["inner_lr"] == 0.3

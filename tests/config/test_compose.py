@@ -115,6 +115,19 @@ def test_what_the_schema_does_not_have_is_refused(words, said, compose):
     assert said in refusal(compose, "train", *words)
 
 
+@pytest.mark.parametrize("word", ["data=csv", "model=transformer", "model.width=3", "+data.path=x"])
+def test_predict_says_what_the_checkpoint_brings(word, compose, make_run):
+    make_run()
+    key = word.partition("=")[0].lstrip("+")
+    words = ("predict", "ckpt=run", "support=a.csv", "query=b.csv", "out=c.csv", word)
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
+        [resolve(composed) for composed in compose(*words)]
+    group = key.partition(".")[0]
+    assert str(refused.value) == (
+        f"{key}: predict takes the {group} from the checkpoint: leave {key} out"
+    )
+
+
 EVIL = "{_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: [touched]}}"
 
 
@@ -152,11 +165,50 @@ def test_logging_of_a_configuration_from_elsewhere_is_left_out(compose, tmp_path
 def test_a_users_folder_adds_choices(compose, tmp_path):
     (tmp_path / "my configs" / "learner").mkdir(parents=True)
     (tmp_path / "my configs" / "learner" / "mine.yaml").write_text(
-        "defaults:\n  - /schema_GradientLearner@_here_\nname: fomaml\ninner_lr: 0.7\n"
+        "defaults:\n  - /schema_learner_fomaml@_here_\nname: fomaml\ninner_lr: 0.7\n"
     )
     (composed,) = compose("train", "--config-dir", "my configs", "learner=mine")
     config: Any = resolve(composed)
-    assert (config.learner.name, config.learner.inner_lr) == ("fomaml", 0.7)
+    assert (config.learner["name"], config.learner["inner_lr"]) == ("fomaml", 0.7)
+
+
+def add_config(folder: Path, text: str) -> None:
+    folder.parent.mkdir(parents=True)
+    folder.write_text(text)
+
+
+def test_a_tasks_yaml_may_name_its_model_and_what_is_typed_still_wins(compose, tmp_path):
+    add_config(
+        tmp_path / "mine" / "task" / "other.yaml",
+        "defaults:\n  - /schema_task_fewshot_text@_here_\n"
+        "  - override /model@_global_.model: pretrained\nname: fewshot_text\n",
+    )
+    words = ("--config-dir", "mine", "task=other")
+    (composed,) = compose("train", *words, "model.path=x")
+    assert composed.tree["model"]["name"] == "pretrained"
+    (composed,) = compose("train", *words, "model=transformer")
+    assert composed.tree["model"]["name"] == "transformer"
+
+
+def test_an_experiment_may_choose_and_set_anything_but_plugins(compose, tmp_path):
+    add_config(
+        tmp_path / "experiment" / "small.yaml",
+        "# @package _global_\ndefaults:\n  - override /learner: fomaml\n  - override /data: hwu64\n"
+        "task: {shots: 1}\n",
+    )
+    (composed,) = compose("train", "--config-dir", ".", "experiment=small")
+    config: Any = resolve(composed)
+    assert (config.learner["name"], config.data["name"]) == ("fomaml", "hwu64")
+    assert config.task["shots"] == 1
+
+
+def test_the_name_of_a_pretrained_encoder_is_the_path_that_it_is_read_from(compose):
+    (composed,) = compose("train", "model=pretrained", "model.name=~/bert")
+    config: Any = resolve(composed)
+    assert config.model["name"] == "pretrained"
+    assert config.model["path"] == str(Path.home() / "bert")
+    assert "model.path" in composed.given
+    assert "model.name" not in composed.given
 
 
 NAMES = st.text(

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from metaformer_cli.config.resolve import CHANGEABLE, Composed, resolve
+from metaformer_cli.config.options import options
+from metaformer_cli.config.resolve import Composed, resolve
+from metaformer_cli.config.schema import TrainCommand
 
 DEFAULT: dict[str, dict[str, Any]] = {
     "train": {"train": {}, "resume": False, "run_dir": None},
@@ -61,8 +63,8 @@ def test_an_occupied_run_folder_is_refused(left, tmp_path):
 def test_resuming_takes_the_saved_configuration_and_what_was_typed_on_top(typed, make_run):
     make_run()
     config = resolved("train", **typed, train__steps=9, device="cpu")
-    assert (config.learner.name, config.learner.inner_lr) == ("fomaml", 0.3)
-    assert (config.model.width, config.task.shots, config.seed) == (8, 2, 3)
+    assert (config.learner["name"], config.learner["inner_lr"]) == ("fomaml", 0.3)
+    assert (config.model["width"], config.task["shots"], config.seed) == (8, 2, 3)
     assert (config.train.steps, config.device) == (9, "cpu")
     assert config.run_dir == "run"
     assert config.resume == typed["resume"] or config.resume == "run"
@@ -89,10 +91,9 @@ def test_resuming_refuses_what_would_make_it_another_run(typed, make_run):
 
 def test_only_what_leaves_a_run_the_same_can_change(make_run):
     make_run()
-    assert set(CHANGEABLE) == {
+    assert {key for key, option in options(TrainCommand).items() if option.tunable} == {
         *("run_dir", "resume", "device", "train.steps", "train.eval_every", "train.log_every"),
-        "train.patience",
-        "train.processes",
+        *("train.patience", "train.processes", "plugins"),
         *("learner.chunk", "engine.compile", "engine.precision", "engine.kept_steps"),
     }
     changes: dict[str, Any] = {"train__eval_every": 3, "train__log_every": 2, "train__patience": 5}
@@ -124,18 +125,48 @@ def test_a_resumed_run_may_go_on_in_a_new_folder_but_not_in_another_runs(make_ru
 def test_eval_takes_the_saved_configuration_and_may_change_the_task(make_run):
     make_run()
     config = resolved("eval", ckpt="run", task__shots=1, eval__episodes=9)
-    assert (config.model.width, config.learner.name, config.seed) == (8, "fomaml", 3)
-    assert (config.task.shots, config.eval.episodes, config.run_dir) == (1, 9, "run")
+    assert (config.model["width"], config.learner["name"], config.seed) == (8, "fomaml", 3)
+    assert (config.task["shots"], config.eval.episodes, config.run_dir) == (1, 9, "run")
     with pytest.raises(ValueError, match=r"model\.width=9"):
         resolved("eval", ckpt="run", model__width=9)
 
 
+def fields(config: Any) -> tuple[Any, Any]:
+    return config.task["text_field"], config.task["label_field"]
+
+
 def test_predict_takes_the_fields_from_the_checkpoint_or_as_typed(make_run):
-    make_run()
+    make_run(data={"name": "csv", "path": "x.csv", "text_field": "t", "label_field": "l"})
     config = resolved("predict", ckpt="run")
-    assert (config.text_field, config.label_field) == ("text", "label")
-    assert config.model.width == 8
-    assert resolved("predict", ckpt="run", text_field="t").text_field == "t"
+    assert fields(config) == ("t", "l")
+    assert config.model["width"] == 8
+    assert fields(resolved("predict", ckpt="run", task__text_field="mine")) == ("mine", "l")
+
+
+def test_predict_leaves_open_what_neither_the_task_nor_the_data_says(make_run):
+    make_run()
+    assert fields(resolved("predict", ckpt="run")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            {"task__shots": 2},
+            "task.shots: predict takes the task from the checkpoint: leave task.s",
+        ),
+        (
+            {"task": GROUPS["task"]},
+            "task: predict takes the task from the checkpoint: leave task o",
+        ),
+        ({"data__path": "x"}, "data.path: predict takes the data from the checkpoint"),
+    ],
+)
+def test_predict_changes_nothing_else_of_task_data_and_model(typed, said, make_run):
+    make_run()
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
+        resolved("predict", ckpt="run", **typed)
+    assert said in str(refused.value)
 
 
 def test_a_saved_configuration_that_does_not_fit_the_schema_is_one_line(make_run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
+from metaformer_cli.config.build import build
 from metaformer_cli.config.saved import (
     checkpoint_file,
     holds_run,
@@ -13,8 +14,7 @@ from metaformer_cli.config.saved import (
     run_folder,
     to_yaml,
 )
-from metaformer_cli.config.schema import DataCommand, FewShotText
-from metaformer_cli.config.schema_data import Builtin
+from metaformer_cli.config.schema import DataCommand
 
 
 def test_a_run_folder_means_its_best_checkpoint_then_its_last_then_the_one_before(make_run):
@@ -54,7 +54,9 @@ def test_a_folder_holds_a_run_once_one_has_begun(make_run, tmp_path):
 
 
 def test_yaml_holds_every_value():
-    text = to_yaml(DataCommand(task=FewShotText(ways=3), data=Builtin(), seed=5))
+    groups = {"data": {"name": "builtin"}, "model": {"name": "transformer"}}
+    tree = {"task": {"name": "fewshot_text", "ways": 3}, **groups, "seed": 5}
+    text = to_yaml(build(tree, DataCommand))
     config = OmegaConf.create(text)
     assert (config.task.ways, config.task.min_ways, config.data.name, config.seed) == (
         *(3, None),

@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaformer_cli.data.dataset import Dataset, Row, build_dataset
+from metaformer_cli.data.dataset import Dataset, LabelledText, build_dataset
 from metaformer_cli.data.splits import draw_splits, read_splits
 
 SOUND = [("hi", "greet"), ("hello", "greet"), ("bye", "part"), ("ciao", "part")]
 
 
-def numbered(*pairs: tuple[str, str]) -> list[Row]:
-    return [Row(text, label, f"a.csv:{line}") for line, (text, label) in enumerate(pairs, start=2)]
+def numbered(*pairs: tuple[str, str]) -> list[LabelledText]:
+    return [
+        LabelledText(text, label, f"a.csv:{line}")
+        for line, (text, label) in enumerate(pairs, start=2)
+    ]
 
 
 def build(*pairs: tuple[str, str], **options) -> Dataset:
@@ -33,7 +36,7 @@ def refusal(*pairs: tuple[str, str], **options) -> str:
 
 def test_sound_rows_are_grouped_by_label_in_file_order():
     dataset = build(*SOUND)
-    assert dataset.texts == {"greet": ("hi", "hello"), "part": ("bye", "ciao")}
+    assert dataset.groups == {"greet": (("hi",), ("hello",)), "part": (("bye",), ("ciao",))}
     assert dataset.splits == {"train": ("greet", "part")}
     assert dataset.dropped == {}
     assert dataset.problems == ()
@@ -62,17 +65,17 @@ def test_a_fault_is_refused_with_its_line_or_dropped_with_a_count(name):
     dataset = build(*SOUND, *pairs, problems="drop")
     assert dataset.dropped == dropped
     assert any(problem in message for problem in dataset.problems)
-    left = sum(len(texts) for texts in dataset.texts.values())
+    left = sum(len(rows) for rows in dataset.groups.values())
     assert left == len(SOUND) + len(pairs) - sum(dropped.values())
 
 
 def test_of_a_repeated_row_the_first_stays_and_of_a_conflict_none():
     dataset = build(*SOUND, ("hi", "greet"), ("bye", "greet"), problems="drop")
-    assert dataset.texts == {"greet": ("hi", "hello"), "part": ("ciao",)}
+    assert dataset.groups == {"greet": (("hi",), ("hello",)), "part": (("ciao",),)}
 
 
 def test_texts_that_differ_in_case_or_blanks_are_different_texts():
-    assert build(*SOUND, ("Hi", "part"), ("hi ", "part")).texts["part"][2:] == ("Hi", "hi ")
+    assert build(*SOUND, ("Hi", "part"), ("hi ", "part")).groups["part"][2:] == (("Hi",), ("hi ",))
 
 
 def test_a_class_that_is_too_small_is_refused_with_its_first_line_or_dropped():
@@ -82,7 +85,7 @@ def test_a_class_that_is_too_small_is_refused_with_its_first_line_or_dropped():
     assert "lower task.shots or task.queries" in message
     dataset = build(*pairs, min_rows=2, problems="drop")
     assert dataset.splits == {"train": ("greet", "part")}
-    assert dataset.texts.keys() == {"greet", "part"}
+    assert dataset.groups.keys() == {"greet", "part"}
     assert dataset.dropped == {"class too small": 1}
 
 
@@ -96,7 +99,7 @@ def test_a_small_class_in_no_split_is_no_problem():
     split = {"train": ("greet", "part")}
     dataset = build(*SOUND, ("one", "small"), min_rows=2, split=lambda _: split)
     assert dataset.dropped == {"class in no split": 1}
-    assert "small" not in dataset.texts
+    assert "small" not in dataset.groups
 
 
 def test_the_class_split_is_the_same_whatever_the_shots_are():
@@ -119,7 +122,7 @@ def test_many_faults_are_counted_and_a_few_of_each_kind_are_named():
 
 
 def test_a_fault_in_another_file_is_named_by_that_file():
-    rows = [*numbered(*SOUND), Row("hi", "greet", "b.csv:9")]
+    rows = [*numbered(*SOUND), LabelledText("hi", "greet", "b.csv:9")]
     with pytest.raises(ValueError, match=r"b\.csv:9: same text and label as a\.csv:2;"):
         build_dataset("two", rows, split=lambda labels: {"train": tuple(labels)})
 
@@ -131,37 +134,30 @@ def test_one_class_alone_is_refused():
         build(*SOUND[:2])
 
 
-def test_an_unknown_policy_is_refused():
-    with pytest.raises(ValueError, match=r"data\.problems='ignore': choose from refuse, drop"):
-        build(*SOUND, problems="ignore")
-
-
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c", " "]), st.sampled_from(["x", "y", ""]))))
 def test_what_stays_is_sound_and_every_other_row_is_counted(pairs):
     pairs = [*SOUND, *pairs]
     dataset = build(*pairs, problems="drop")
-    kept = [(text, label) for label, texts in dataset.texts.items() for text in texts]
+    kept = [(text, label) for label, rows in dataset.groups.items() for (text,) in rows]
     labels_of = {
         text: {label for word, label in pairs if word == text and label} for text, _ in pairs
     }
     assert set(kept) == {
         (text, label)
         for text, label in pairs
-        if text.strip() and label and labels_of[text] == {label} and label in dataset.texts
+        if text.strip() and label and labels_of[text] == {label} and label in dataset.groups
     }
     assert max(Counter(text for text, _ in kept).values()) == 1
     assert len(kept) + sum(dataset.dropped.values()) == len(pairs)
 
 
-def test_a_split_gives_its_texts_and_says_when_it_cannot():
+def test_a_split_gives_its_groups_and_says_when_it_cannot():
     dataset = build(*SOUND)
-    assert dataset.split("train", ways=2) == dataset.texts
+    assert dataset.split("train", least=2) == dataset.groups
     with pytest.raises(ValueError, match=r"a\.csv has no split 'trian': .* did you mean 'train'"):
         dataset.split("trian")
-    with pytest.raises(
-        ValueError, match=r"3-way episodes need 3 classes, and the train split has 2"
-    ):
-        dataset.split("train", ways=3)
+    with pytest.raises(ValueError, match=r"an episode draws 3 classes, and the train split has 2"):
+        dataset.split("train", least=3)
 
 
 def listed(folder, **splits: str | bytes):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaformer_cli.atomic import replacing
-from metaformer_cli.data.dataset import Row
+from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.files import read_records, read_rows
 from metaformer_cli.data.writing import check_output, write_records
 
@@ -238,4 +238,4 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, m
 def test_rows_are_what_the_checks_take(tmp_path):
     path = write(tmp_path / "a.csv", "text,label\nhi,x\n")
     (row,) = read_rows(path, text_field="text", label_field="label")
-    assert row == Row("hi", "x", f"{path}:2")
+    assert row == LabelledText("hi", "x", f"{path}:2")

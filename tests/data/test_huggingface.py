@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from metaformer_cli.data.huggingface import read_rows
+from metaformer_cli.data.huggingface import huggingface, read_rows
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hf")
 
@@ -44,6 +44,13 @@ def test_a_saved_folder_gives_the_rows_of_all_its_splits_with_class_names(tmp_pa
         ("so", "", "(train) row 2"),
         ("hello", "greet", "(test) row 0"),
     ]
+
+
+def test_a_saved_folder_is_a_source_whose_classes_are_split(tmp_path):
+    table(["a", "b", "c", "d"], ["x", "y", "z", "x"]).save_to_disk(tmp_path / "saved")
+    dataset = huggingface("hf", 0, 1, path=str(tmp_path / "saved"))
+    assert dataset.groups == {"x": (("a",), ("d",)), "y": (("b",),), "z": (("c",),)}
+    assert [len(labels) for labels in dataset.splits.values()] == [1, 1, 1]
 
 
 def test_a_single_saved_table_is_read_in_batches(tmp_path):

@@ -1,30 +1,42 @@
-"""A tiny model in float64 and random episodes, for every test of a learner."""
+"""A tiny model in float64, its learners and random episodes, for every test of a learner."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from metaformer_cli.episode import Episode, Examples
+from metaformer_cli.episode import Episode, Examples, derive_seed
+from metaformer_cli.learners.engine import Engine
+from metaformer_cli.learners.gradient import GradientLearner
 from metaformer_cli.learners.maml import MAML
+from metaformer_cli.models.attention import plain_attention
+from metaformer_cli.models.blocks import TransformerEncoder
+from metaformer_cli.models.classifier import Classifier
 from metaformer_cli.models.encoder import TextEncoder
-from metaformer_cli.models.heads import CopiedHead, LinearHead, PrototypeHead
-from metaformer_cli.models.lora import add_lora
-from metaformer_cli.models.model import FewShotModel, Parameters
-from metaformer_cli.models.transformer import TransformerEncoder
+from metaformer_cli.models.model import Parameters
+from metaformer_cli.models.packed import pack
 from metaformer_cli.tasks.classification import CLASSIFICATION
-from metaformer_cli.tasks.packing import pack
 
 VOCABULARY, LONGEST, WIDTH, MOST_WAYS = 24, 5, 4, 4
 
+Head = Literal["cosine", "prototype", "copied", "linear"]
 
-def make_examples(sequences: Sequence[Sequence[int]], targets: Sequence[int]) -> Examples:
-    texts = tuple(" ".join(map(str, ids)) for ids in sequences)
-    return Examples(texts, pack(sequences), torch.tensor(targets))
+
+def make_examples(
+    sequences: Sequence[Sequence[int]], targets: Sequence[int], ways: int = 3
+) -> Examples:
+    rows = tuple(
+        (" ".join(map(str, ids)), target) for ids, target in zip(sequences, targets, strict=True)
+    )
+    inputs = {**pack(sequences), "classes": torch.arange(ways)}
+    return Examples(inputs, torch.tensor(targets), rows)
 
 
 def make_episode(seed: int = 0, ways: int = 3, shots: int = 2, queries: int = 2) -> Episode:
@@ -36,43 +48,101 @@ def make_episode(seed: int = 0, ways: int = 3, shots: int = 2, queries: int = 2)
             [rng.randrange(VOCABULARY - 4) for _ in range(rng.randint(1, LONGEST))]
             for _ in range(count * ways)
         ]
-        return make_examples(sequences, [row % ways for row in range(count * ways)])
+        return make_examples(sequences, [row % ways for row in range(count * ways)], ways)
 
     classes = tuple(f"class {c}" for c in range(ways))
     return Episode(draw(shots), draw(queries), classes, seed)
 
 
-def make_maml(head: str = "prototype", **options) -> tuple[MAML, Parameters]:
-    """A learner, and meta-parameters in float64 that are nobody's special case."""
+def make_model(
+    head: Head = "prototype", *, width: int = WIDTH, layers: int = 1, dropout: float = 0.0
+) -> Classifier:
+    """A model in float64."""
     torch.manual_seed(0)
-    width = options.pop("width", WIDTH)
     backbone = TransformerEncoder(
         vocab_size=VOCABULARY,
         max_tokens=LONGEST,
         width=width,
-        layers=options.pop("layers", 1),
+        layers=layers,
         heads=2,
-        dropout=options.pop("dropout", 0.0),
+        dropout=dropout,
         positions="rotary",
         norm="pre",
     )
-    heads = {
-        "prototype": PrototypeHead(width=width),
-        "copied": CopiedHead(width=width),
-        "linear": LinearHead(width=width, ways=MOST_WAYS),
-    }
-    encoder, adapt = TextEncoder(backbone), options.pop("adapt", "all")
-    if adapt == "lora":
-        encoder.requires_grad_(False)
-        add_lora(encoder, rank=2, alpha=4)
-    model = FewShotModel(encoder, heads[head], adapt=adapt).double()
-    defaults = {"inner_lr": 0.3, "inner_steps": 2, "learn_rates": True, "first_order": False}
-    maml = MAML(model, objective=CLASSIFICATION, **defaults | options)
+    return Classifier(TextEncoder(backbone), MOST_WAYS, head=head).double()
+
+
+def make_learner(
+    head: Head = "prototype",
+    *,
+    kind: type[GradientLearner] = MAML,
+    run_by: Engine = Engine(),  # noqa: B008, it is frozen
+    **options,
+) -> tuple[GradientLearner, Parameters]:
+    """A learner, and meta-parameters in float64 that are nobody's special case.
+
+    Args:
+        head: of the model.
+        kind: of learner.
+        run_by: what runs its inner loops.
+        options: the model's sizes, and the learner's options.
+    """
+    sizes = {name: options.pop(name) for name in ("width", "layers", "dropout") if name in options}
+    defaults = {"inner_lr": 0.3, "inner_steps": 2, "learn_rates": True, "lora_rank": 2}
+    learner = kind(make_model(head, **sizes), CLASSIFICATION, run_by, **defaults | options)
     meta = {
         name: value.double() + 0.1 * torch.randn(value.shape, dtype=torch.float64)
-        for name, value in maml.initial_parameters().items()
+        for name, value in learner.initial_parameters().items()
     }
-    return maml, meta
+    return learner, meta
+
+
+def unroll_by_hand(
+    learner: GradientLearner, meta: Parameters, episode: Episode, *, dropout: bool = True
+) -> tuple[list[Parameters], Tensor]:
+    """θ₀ … θ_K and the queries' outputs behind them, in one graph of plain autograd.
+
+    Every forward pass is whole, on whole embeddings.
+    """
+    model, depth = learner.model, learner.depth
+
+    def inputs(part: Examples, name: str | int) -> dict[str, Tensor]:
+        """With a trunk, dropout below what adapts is drawn once an episode."""
+        if not dropout or model.dropout == 0:
+            return {**part.inputs}
+        drawn, once = (
+            model.draw_dropout(
+                part.inputs, torch.Generator().manual_seed(derive_seed(episode.seed, of))
+            )
+            for of in (name, "trunk")
+        )
+        below = 2 * min(depth, model.layers)  # two outputs of each block are dropped
+        return {**part.inputs, "dropout": torch.cat([once[:below], drawn[below:]])}
+
+    support, targets = episode.support, episode.support.targets
+    first = {name: meta[name] for name in learner.adapted}
+    first |= model.start(meta, inputs(support, "start"), targets)
+    # Clones: the inner gradient takes the first classifier as given, wherever it came from.
+    path = [{name: value.clone() for name, value in first.items()}]
+    for k in range(learner.inner_steps):
+        theta = path[-1]
+        with plain_attention():
+            loss = F.cross_entropy(model.outputs(meta | theta, inputs(support, k)), targets)
+        gradients = torch.autograd.grad(
+            loss, list(theta.values()), create_graph=True, materialize_grads=True
+        )
+        if not learner.differentiation.twice:
+            gradients = tuple(gradient.detach() for gradient in gradients)
+        steps = zip(theta.items(), gradients, strict=True)
+        path.append(
+            {name: v - meta[f"rate.{name}"].exp() * gradient for (name, v), gradient in steps}
+        )
+    return path, model.outputs(meta | path[-1], inputs(episode.query, "query"))
+
+
+@pytest.fixture(name="unroll_by_hand")
+def unroll_by_hand_fixture():
+    return unroll_by_hand
 
 
 @pytest.fixture(name="make_examples")
@@ -85,9 +155,14 @@ def make_episode_fixture():
     return make_episode
 
 
-@pytest.fixture(name="make_maml")
-def make_maml_fixture():
-    return make_maml
+@pytest.fixture(name="make_model")
+def make_model_fixture():
+    return make_model
+
+
+@pytest.fixture(name="make_learner")
+def make_learner_fixture():
+    return make_learner
 
 
 @pytest.fixture

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from metaformer_cli.learners.engine import mapped_gradient
-from metaformer_cli.learners.inner_loop import autograd_gradient, descend, sgd_step, unroll
+from metaformer_cli.learners.inner_loop import (
+    autograd_gradient,
+    descend,
+    sgd_step,
+    unroll,
+    unroll_first_order,
+    vjp,
+)
 
 TARGET = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 
@@ -14,6 +21,11 @@ TARGET = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 def random_tensor(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+def unasked(*_):
+    """What the exact adjoint does not need to be told."""
+    raise AssertionError
 
 
 def curved_steps(count, gradient=autograd_gradient):
@@ -84,7 +96,9 @@ def test_the_adjoint_is_autograd_through_the_whole_unroll(count, kept_steps, gra
         unrolled = step(unrolled, leaves[1])
     outcome(unrolled).backward()
 
-    final, pull_back = unroll(curved_steps(count, gradient), fast, slow, kept_steps=kept_steps)
+    final, pull_back = unroll(
+        curved_steps(count, gradient), fast, slow, kept_steps=kept_steps, of_rates=unasked
+    )
     torch.testing.assert_close(final, unrolled, rtol=1e-12, atol=1e-12)
     of_fast, of_slow = pull_back(torch.func.grad(outcome)(final))
     for actual, leaf in zip((of_fast, of_slow), leaves, strict=True):
@@ -104,7 +118,7 @@ def test_so_many_graphs_are_kept_and_the_steps_before_run_twice(kept_steps, fast
         return run
 
     steps = [counted(k, step) for k, step in enumerate(curved_steps(4))]
-    final, pull_back = unroll(steps, fast, slow, kept_steps=kept_steps)
+    final, pull_back = unroll(steps, fast, slow, kept_steps=kept_steps, of_rates=unasked)
     recomputed = range(4 - kept_steps)
     assert runs == [(k, k not in recomputed) for k in range(4)]
     pull_back(final)
@@ -112,7 +126,7 @@ def test_so_many_graphs_are_kept_and_the_steps_before_run_twice(kept_steps, fast
 
 
 def test_without_steps_the_adjoint_is_the_gradient_itself(fast, slow):
-    final, pull_back = unroll([], fast, slow, kept_steps=1)
+    final, pull_back = unroll([], fast, slow, kept_steps=1, of_rates=unasked)
     assert final is fast
     of_fast, of_slow = pull_back(fast)
     assert of_fast is fast
@@ -123,8 +137,42 @@ def test_nothing_needs_to_act_in_every_step(fast):
     def step(fast, _slow):
         return {name: value.sin() for name, value in fast.items()}
 
-    _, pull_back = unroll([step, step], fast, {}, kept_steps=0)
+    _, pull_back = unroll([step, step], fast, {}, kept_steps=0, of_rates=unasked)
     of_fast, of_slow = pull_back({name: torch.ones_like(value) for name, value in fast.items()})
     assert of_slow == {}
     for name, value in fast.items():
         torch.testing.assert_close(of_fast[name], value.sin().cos() * value.cos())
+
+
+def test_first_order_takes_what_the_steps_add_for_a_constant(fast, slow):
+    asked = []
+
+    def of_rates(of_final, first, last):
+        asked.append((of_final, first, last))
+        return {"rate.weight": torch.ones(())}
+
+    steps = curved_steps(3)
+    final, pull_back = unroll_first_order(steps, fast, slow, kept_steps=0, of_rates=of_rates)
+    *_, expected = descend(steps, fast, slow)
+    torch.testing.assert_close(final, expected, rtol=0, atol=0)
+    assert not any(value.requires_grad for value in final.values())
+    of_final = {name: value.cos() for name, value in final.items()}
+    of_fast, of_slow = pull_back(of_final)
+    assert of_fast is of_final
+    assert of_slow == {"rate.weight": 1}
+    assert [tuple(map(id, one)) for one in asked] == [(id(of_final), id(fast), id(final))]
+
+
+def test_first_order_without_steps_ends_where_it_starts(fast, slow):
+    final, _ = unroll_first_order([], fast, slow, kept_steps=0, of_rates=unasked)
+    assert final is fast
+
+
+def test_what_depends_on_nothing_pulls_nothing_back(fast, slow):
+    def step(_fast, _slow):
+        return {"constant": torch.ones(2)}
+
+    value, pull_back = vjp(step, fast, slow)
+    of_fast, of_slow = pull_back(value)
+    assert (of_fast.keys(), of_slow.keys()) == (fast.keys(), slow.keys())
+    assert not any(value.any() for value in (of_fast | of_slow).values())

@@ -3,32 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metaformer_cli.episode import Episode, Examples, Objective
+from metaformer_cli.episode import Episode, Examples, Objective, Score
+from metaformer_cli.learners.engine import Engine
+from metaformer_cli.learners.fomaml import FOMAML
+from metaformer_cli.learners.gradient import GradientLearner
 from metaformer_cli.learners.maml import MAML
-from metaformer_cli.models.heads import LinearHead
-from metaformer_cli.models.model import FewShotModel
+from metaformer_cli.models.classifier import Classifier
+from metaformer_cli.models.encoder import Encoder
+from metaformer_cli.models.model import Model
+
+WAYS, WIDTH = 3, 2
 
 
-class Fixed(nn.Module):
+class Fixed(Encoder):
     """An encoder with nothing to adapt, whose features are its inputs."""
 
-    dropout, layers, trunk_layers = 0.0, 0, 0
+    width, layers = WIDTH, 0
     lookups: Mapping[str, str] = {}
 
     def frozen(self, inputs):
         del inputs
         return {}
 
-    def forward(self, inputs, *, only_trunk):
+    def forward(self, inputs, *, trunk, only_trunk):
+        del trunk  # nothing lies below
         assert not only_trunk
         return inputs["features"]
+
+
+def started() -> Model:
+    """A linear layer that an episode adds."""
+    return Classifier(Fixed(), WAYS, head="linear")
+
+
+class Own(Model):
+    """A linear layer of the model's own: an episode adds nothing."""
+
+    layers = 0
+    lookups: Mapping[str, str] = {}
+    varying: Mapping[str, int] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WAYS)
+
+    def layer_of(self, name):
+        del name
+        return 0
+
+    def outputs(self, parameters, inputs, depth=0):
+        assert depth == 0
+        return F.linear(inputs["features"], parameters["linear.weight"], parameters["linear.bias"])
 
 
 class Regression:
@@ -38,67 +69,65 @@ class Regression:
     gradient is θA - B, of A = X̃ᵀX̃/N and B = YᵀX̃/N, and a step multiplies θ - θ* by I - AR.
     """
 
-    ways, width, steps = 3, 2, 4
+    steps = 4
 
-    def __init__(self, first_order: bool) -> None:
+    def __init__(self, kind: type[GradientLearner], model: Model, meta: str, adapted: str) -> None:
         generator = torch.Generator().manual_seed(0)
 
         def draw(count: int) -> Examples:
-            targets = torch.arange(count) % self.ways
-            inputs = {
-                "features": torch.randn(count, self.width, dtype=torch.float64, generator=generator)
-            }
-            return Examples(("",) * count, inputs, targets)
+            features = torch.randn(count, WIDTH, dtype=torch.float64, generator=generator)
+            inputs = {"features": features, "classes": torch.arange(WAYS)}
+            return Examples(inputs, torch.arange(count) % WAYS, (("",),) * count)
 
         self.episode = Episode(draw(6), draw(9), ("a", "b", "c"), 0)
         errors = Objective(
-            loss=lambda logits, targets: (
-                0.5 * (logits - F.one_hot(targets, self.ways)).square().sum(dim=1).mean()
+            loss=lambda outputs, targets: (
+                0.5 * (outputs - F.one_hot(targets, WAYS)).square().sum(dim=1).mean()
             ),
-            score=lambda logits, targets: (logits.argmax(dim=1) == targets).double(),
+            measure=lambda outputs, examples: {
+                "right": (outputs.argmax(dim=1) == examples.targets).double().mean().item()
+            },
+            scores=(Score("right"),),
         )
-        torch.manual_seed(0)
-        encoder: Any = Fixed()
-        model = FewShotModel(encoder, LinearHead(width=self.width, ways=self.ways)).double()
-        self.maml = MAML(
-            model,
-            objective=errors,
-            inner_lr=0.3,
-            inner_steps=self.steps,
-            learn_rates=True,
-            first_order=first_order,
-        )
-        self.meta = self.maml.initial_parameters()
-        self.meta["rate.classifier.weight"] = torch.tensor(0.3, dtype=torch.float64).log()
-        self.meta["rate.classifier.bias"] = torch.tensor(0.1, dtype=torch.float64).log()
+        self.learner = kind(model.double(), errors, Engine(), inner_lr=0.3, inner_steps=self.steps)
+        self.names = [f"{meta}.weight", f"{meta}.bias"]
+        self.rates = [f"rate.{adapted}.weight", f"rate.{adapted}.bias"]
+        self.meta = self.learner.initial_parameters()
+        for name, rate in zip(self.rates, (0.3, 0.1), strict=True):
+            self.meta[name] = torch.tensor(rate, dtype=torch.float64).log()
 
     def terms(self, part: Examples) -> tuple[torch.Tensor, torch.Tensor]:
         """A and B."""
         ones = torch.ones(len(part.targets), 1, dtype=torch.float64)
         features = torch.cat([part.inputs["features"], ones], dim=1)
-        wanted = F.one_hot(part.targets, self.ways).double()
+        wanted = F.one_hot(part.targets, WAYS).double()
         return features.T @ features / len(features), wanted.T @ features / len(features)
 
     def split(self, theta: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"head.weight": theta[:, :-1], "head.bias": theta[:, -1]}
+        return dict(zip(self.names, (theta[:, :-1], theta[:, -1]), strict=True))
 
 
-@pytest.mark.parametrize("first_order", [False, True])
-def test_on_a_quadratic_the_gradient_is_its_closed_form(first_order):
-    case = Regression(first_order)
+@pytest.mark.parametrize(
+    ("model", "meta", "adapted"), [(started, "head", "classifier"), (Own, "linear", "linear")]
+)
+@pytest.mark.parametrize("kind", [MAML, FOMAML])
+def test_on_a_quadratic_the_gradient_is_its_closed_form(kind, model, meta, adapted):
+    torch.manual_seed(0)
+    case = Regression(kind, model(), meta, adapted)
     A, B = case.terms(case.episode.support)
     A_query, B_query = case.terms(case.episode.query)
     rates = torch.tensor([0.3, 0.3, 0.1], dtype=torch.float64).diag()
     contraction = torch.eye(3, dtype=torch.float64) - A @ rates
-    start = torch.cat([case.meta["head.weight"], case.meta["head.bias"][:, None]], dim=1)
+    weight, bias = (case.meta[name] for name in case.names)
+    start = torch.cat([weight, bias[:, None]], dim=1)
     best = B @ A.inverse()
     path = [
         best + (start - best) @ torch.linalg.matrix_power(contraction, k)
         for k in range(case.steps + 1)
     ]
     final = path[-1] @ A_query - B_query  # ∂L/∂θ_K
-    result = case.maml.meta_gradient(case.meta, [case.episode])
-    if first_order:
+    result = case.learner.meta_gradient(case.meta, [case.episode])
+    if kind is FOMAML:
         expected = case.split(final)
         of_rates = final * (path[-1] - start)
     else:
@@ -108,6 +137,5 @@ def test_on_a_quadratic_the_gradient_is_its_closed_form(first_order):
         for k in range(case.steps):
             later = torch.linalg.matrix_power(contraction, case.steps - 1 - k)
             of_rates += (final @ later.T) * (-(path[k] @ A - B) @ rates)
-    expected["rate.classifier.weight"] = of_rates[:, :-1].sum()
-    expected["rate.classifier.bias"] = of_rates[:, -1].sum()
+    expected |= dict(zip(case.rates, (of_rates[:, :-1].sum(), of_rates[:, -1].sum()), strict=True))
     torch.testing.assert_close(result.gradient, expected, rtol=1e-10, atol=1e-14)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from metaformer_cli.models.transformer import TransformerEncoder
+from metaformer_cli.models.blocks import TransformerEncoder
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaformer_cli.models.encoder import TextEncoder
-from metaformer_cli.tasks.packing import pack
+from metaformer_cli.models.packed import pack
 
 
 @settings(max_examples=30)

@@ -22,7 +22,7 @@ def support(counts, seed=0):
 @pytest.mark.parametrize("counts", [[1, 1], [3, 3, 3], [1, 4, 2, 7, 1, 1, 1]])
 def test_prototype_scores_are_scaled_negative_squared_distances_up_to_a_shared_term(counts):
     features, targets = support(counts)
-    head = PrototypeHead(width=WIDTH).double()
+    head = PrototypeHead(width=WIDTH, ways=4).double()
     start = head(features, targets, len(counts))
     queries, _ = support([5], seed=1)
     scores = queries @ start["weight"].T + start["bias"]
@@ -33,14 +33,14 @@ def test_prototype_scores_are_scaled_negative_squared_distances_up_to_a_shared_t
 
 
 def test_the_prototypes_start_has_the_scale_of_scaled_dot_products():
-    head = PrototypeHead(width=16)
+    head = PrototypeHead(width=16, ways=4)
     torch.testing.assert_close(head.log_scale.exp(), torch.tensor(0.25))
 
 
 @pytest.mark.parametrize("ways", [2, 5, 40])
 def test_copied_gives_every_class_the_same_vector_whatever_the_support(ways):
     torch.manual_seed(0)
-    head = CopiedHead(width=WIDTH)
+    head = CopiedHead(width=WIDTH, ways=4)
     start = head(None, torch.zeros(0, dtype=torch.int64), ways)
     assert start["weight"].shape == (ways, WIDTH)
     assert torch.equal(start["weight"], head.weight.repeat(ways, 1))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metaformer_cli.models.encoder import LexicalTextEncoder
 from metaformer_cli.models.lexical import ngram_vectors, token_weights
-from metaformer_cli.tasks.packing import pack
+from metaformer_cli.models.packed import pack
 
 TOKENS = ["", "Ġcredit", "Ġcredits", "Ġcard", "Ġa", "x", "Ġtransfer"]
 FREQUENCY = [0, 9, 2, 30, 80, 0, 12]

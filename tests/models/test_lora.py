@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from metaformer_cli.models.lora import LoraLinear, add_lora, merge_lora
-from metaformer_cli.tasks.packing import pack
+from metaformer_cli.models.packed import pack
 
 INPUTS = pack([[1, 2, 3], [4], [5, 6]])
 

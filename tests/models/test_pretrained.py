@@ -1,303 +1,102 @@
-"""Pretrained encoders, against transformers' own forward pass on one text at a time."""
+"""The pretrained classifier: what it brings, restores and exports, against transformers."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.func import functional_call
 
-from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
-from metaformer_cli.models.attention import plain_attention
-from metaformer_cli.models.lora import add_lora
-from metaformer_cli.models.pretrained import PretrainedEncoder
-from metaformer_cli.tasks.packing import pack
+from metaformer_cli.models.pretrained import FILES, PretrainedClassifier
 
 ARCHITECTURES = ("bert", "distilbert", "roberta", "modernbert", "gpt2")
-TEXTS = ["wake me at 7 o'clock, please", "play", "what's the weather in Rome?"]
-POOLED = {
-    "mean": lambda x_TD: x_TD.mean(dim=0),
-    "first": lambda x_TD: x_TD[0],
-    "last": lambda x_TD: x_TD[-1],
-}
+TEXTS = ["wake me at 7 o'clock, please", "Café 🙂", "play"]
 
 
-@pytest.fixture(scope="module")
-def read(pretrained_folder):
-    """`read(ARCHITECTURE)`: the encoder in double precision, and token ids of texts."""
-
-    def make(architecture, pooling="mean", max_tokens=30):
-        tokenizer = PretrainedTokenizer.load(str(pretrained_folder(architecture)))
-        encoder = PretrainedEncoder(
-            tokenizer.files["config.json"],
-            weights=tokenizer.weights,
-            pooling=pooling,
-            max_tokens=max_tokens,
-        )
-        return encoder.double(), tokenizer.encode(TEXTS, max_tokens)
-
-    return make
+def bring(folder):
+    return PretrainedClassifier.bring(path=str(folder))
 
 
-def reference(folder, ids, attention="sdpa"):
-    """[T, D] what transformers computes for one text, in double precision."""
-    from transformers import AutoModel
-
-    model = AutoModel.from_pretrained(folder, attn_implementation=attention, dtype=torch.float64)
-    return model.eval()(input_ids=torch.tensor([ids])).last_hidden_state[0]
-
-
-@pytest.mark.parametrize(
-    ("architecture", "pooling"),
-    [pair for pair in product(ARCHITECTURES, POOLED) if pair != ("gpt2", "first")],
-)
-def test_features_are_those_of_transformers(read, pretrained_folder, architecture, pooling):
-    encoder, batch = read(architecture, pooling)
-    folder = pretrained_folder(architecture)
-    expected = torch.stack([POOLED[pooling](reference(folder, ids)) for ids in batch])
-    features = encoder(pack(batch))
-    assert features.shape == (len(TEXTS), encoder.width)
-    torch.testing.assert_close(features, expected, rtol=1e-10, atol=1e-10)
-    assert torch.pdist(expected).min() > 0.01  # or wrong sequences could look right
-
-
-@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
-def test_eager_attention_agrees_too(read, pretrained_folder, architecture):
-    encoder, batch = read(architecture)
-    expected = reference(pretrained_folder(architecture), batch[0], "eager").mean(dim=0)
-    torch.testing.assert_close(encoder(pack(batch))[0], expected, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("architecture", ["bert", "roberta"])
-def test_a_decoder_sees_no_later_token(read, pretrained_folder, tmp_path, architecture):
-    _, batch = read(architecture)
-    shutil.copytree(pretrained_folder(architecture), tmp_path, dirs_exist_ok=True)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "is_decoder": True}))
-    features = load(tmp_path, max_tokens=30).double()(pack(batch))
-    expected = reference(tmp_path, batch[0]).mean(dim=0)
-    torch.testing.assert_close(features[0], expected, rtol=1e-10, atol=1e-10)
-    both_ways = reference(pretrained_folder(architecture), batch[0]).mean(dim=0)
-    assert (expected - both_ways).abs().max() > 0.01
+def make(folder, own=None, *, restored=False):
+    reader = SimpleNamespace(max_tokens=8, ways=3)
+    return PretrainedClassifier(reader, own or bring(folder), restored, path=str(folder))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_rows_of_a_cut_down_embedding_give_the_same(read, architecture):
-    encoder, batch = read(architecture)
-    inputs = pack(batch)
-    (name, rows_of) = next(iter(encoder.lookups.items()))
-    rows = torch.unique(inputs[rows_of]).flip(0)  # so that no id stays what it was
-    order = {int(row): place for place, row in enumerate(rows)}
-    renumbered = torch.tensor([order[int(token)] for token in inputs[rows_of]])
-    few = {name: encoder.get_parameter(name)[rows]}
-    features = functional_call(encoder, few, ({**inputs, rows_of: renumbered},))
-    torch.testing.assert_close(features, encoder(inputs), rtol=1e-12, atol=1e-12)
+def test_what_it_exports_is_read_by_from_pretrained(pretrained_folder, tmp_path, architecture):
+    from transformers import AutoModel, AutoTokenizer
+
+    model = make(pretrained_folder(architecture))
+    parameters = {name: value.detach() + 1 for name, value in model.named_parameters()}
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    (saved / "of_before").touch()
+    said = model.export(saved, lambda: parameters)
+    assert str(saved) in said
+    assert {path.name for path in saved.iterdir()} == {*FILES, "model.safetensors"}
+    assert list(tmp_path.iterdir()) == [saved]
+    theirs = AutoTokenizer.from_pretrained(pretrained_folder(architecture))
+    assert AutoTokenizer.from_pretrained(saved)(TEXTS).input_ids == theirs(TEXTS).input_ids
+    _, report = AutoModel.from_pretrained(saved, output_loading_info=True)
+    before = AutoModel.from_pretrained(pretrained_folder(architecture)).state_dict()
+    after = AutoModel.from_pretrained(saved).state_dict()
+    assert all(name.startswith("pooler.") for name in report["missing_keys"])
+    for name in before.keys() - report["missing_keys"]:
+        torch.testing.assert_close(after[name], before[name] + 1)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("trunk", [0, 1, 3])
-def test_a_trunk_and_the_layers_behind_it_make_the_whole(read, architecture, trunk):
-    encoder, batch = read(architecture)
-    inputs = pack(batch)
-    expected = encoder(inputs)
-    encoder.trunk_layers = trunk
-    hidden_TD = encoder(inputs, only_trunk=True)
-    assert hidden_TD.shape == (len(inputs["tokens"]), encoder.width)
-    torch.testing.assert_close(encoder({**inputs, "hidden": hidden_TD}), expected)
-    # only what lies behind the trunk acts on what goes on from it
-    for name, value in encoder.named_parameters():
-        if encoder.layer_of(name) < trunk:
-            value.data.zero_()
-    torch.testing.assert_close(encoder({**inputs, "hidden": hidden_TD}), expected)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_parameter_moves_the_features_and_has_its_layer(read, architecture):
-    encoder, batch = read(architecture)
-    inputs = pack(batch)
-    names, values = zip(*encoder.named_parameters(), strict=True)
-    features = encoder(inputs)
-    direction = torch.randn(features.shape, generator=torch.Generator().manual_seed(1)).double()
-    gradients = torch.autograd.grad((features * direction).sum(), values)
-    # a key's bias shifts all scores of a query alike, which a softmax does not see
-    still = [name for name, g in zip(names, gradients, strict=True) if g.abs().max() < 1e-9]
-    assert [name for name in still if not name.endswith(("key.bias", "k_lin.bias"))] == []
-    layers = [encoder.layer_of(name) for name in names]
-    assert layers == sorted(layers)
-    behind = {encoder.layers} if architecture in ("modernbert", "gpt2") else set()
-    assert set(layers) == {-1, 0, 1, 2} | behind
-    assert encoder.layers == 3
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_second_derivatives_agree_with_finite_differences(read, monkeypatch, architecture):
-    # ModernBERT turns queries and keys in single precision, too coarse for a difference
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    encoder, batch = read(architecture)
-    inputs, generator = pack(batch[:2]), torch.Generator().manual_seed(2)
-    parameters = dict(encoder.named_parameters())
-    along = {
-        name: torch.randn(value.shape, generator=generator).double()
-        for name, value in parameters.items()
-    }
-
-    def gradient(step):
-        """With respect to every parameter, after a step along `along`; and where that is."""
-        moved = {
-            name: (value + step * along[name]).detach().requires_grad_()
-            for name, value in parameters.items()
-        }
-        with plain_attention():
-            loss = functional_call(encoder, moved, (inputs,)).square().sum()
-        return torch.autograd.grad(loss, list(moved.values()), create_graph=True), moved
-
-    here, moved = gradient(0.0)
-    slope = sum((g * v).sum() for g, v in zip(here, along.values(), strict=True))
-    curvature = torch.autograd.grad(slope, list(moved.values()))
-    h = 1e-6
-    ahead, behind = gradient(h)[0], gradient(-h)[0]
-    for found, more, less in zip(curvature, ahead, behind, strict=True):
-        torch.testing.assert_close(found, (more - less) / (2 * h), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_vmap_over_parameters_and_inputs_gives_what_a_loop_gives(read, architecture):
-    encoder, batch = read(architecture)
-    inputs = [pack([batch[0], batch[2]]), pack([batch[2], batch[0]])]
-    parameters = dict(encoder.named_parameters())
-    models = [parameters, {name: 1.1 * value for name, value in parameters.items()}]
-
-    def gradient(parameters, inputs):
-        def loss(parameters):
-            with plain_attention():
-                return functional_call(encoder, parameters, (inputs,)).square().sum()
-
-        return torch.func.grad(loss)(parameters)
-
-    def stack(parts):
-        return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
-
-    together = torch.func.vmap(gradient)(stack(models), stack(inputs))
-    one_by_one = stack([gradient(*pair) for pair in zip(models, inputs, strict=True)])
-    torch.testing.assert_close(together, one_by_one, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_second_derivatives_through_vmap_are_what_a_loop_gives(read, architecture):
-    encoder, batch = read(architecture)
-    inputs = [pack([batch[0], batch[2]]), pack([batch[2], batch[0]])]
-    along = {name: torch.ones_like(value) for name, value in encoder.named_parameters()}
-
-    def slope(parameters, inputs):
-        def loss(parameters):
-            with plain_attention():
-                return functional_call(encoder, parameters, (inputs,)).square().sum()
-
-        gradient = torch.func.grad(loss)(parameters)
-        return sum((gradient[name] * value).sum() for name, value in along.items())
-
-    def curvature(slopes):
-        parameters = dict(encoder.named_parameters())
-        return torch.autograd.grad(slopes(parameters), list(parameters.values()))
-
-    stacked = {name: torch.stack([part[name] for part in inputs]) for name in inputs[0]}
-    together = curvature(lambda p: torch.func.vmap(slope, in_dims=(None, 0))(p, stacked).sum())
-    one_by_one = curvature(lambda p: sum(slope(p, part) for part in inputs))
-    torch.testing.assert_close(together, one_by_one, rtol=1e-8, atol=1e-8)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("lora", [False, True])
-def test_what_is_saved_is_read_by_from_pretrained(read, tmp_path, architecture, lora):
-    encoder, batch = read(architecture)
-    if lora:
-        add_lora(encoder, rank=2, alpha=4.0)
-    encoder.float()
-    generator = torch.Generator().manual_seed(3)
-    parameters = {
-        name: value + 0.1 * torch.randn(value.shape, generator=generator)
-        for name, value in encoder.named_parameters()
-    }
-    encoder.save(tmp_path / "saved", parameters)
-    features = functional_call(encoder, parameters, (pack(batch),))
-    expected = reference(tmp_path / "saved", batch[0]).float().mean(dim=0)
-    torch.testing.assert_close(features[0], expected, rtol=1e-4, atol=1e-4)
-
-
-def test_a_skeleton_has_the_same_parameters_without_the_folder(read, pretrained_folder):
-    encoder, _ = read("bert")
-    config = (pretrained_folder("bert") / "config.json").read_text()
-    skeleton = PretrainedEncoder(config, weights=None, pooling="mean", max_tokens=30)
+def test_from_what_it_brings_it_is_restored_without_its_folder(
+    pretrained_folder, tmp_path, architecture
+):
+    whole = make(pretrained_folder(architecture))
+    own = bring(pretrained_folder(architecture))
+    skeleton = make(tmp_path / "nowhere", own, restored=True)
     assert {name: value.shape for name, value in skeleton.named_parameters()} == {
-        name: value.shape for name, value in encoder.named_parameters()
+        name: value.shape for name, value in whole.named_parameters()
     }
 
 
-def load(folder, **options):
-    config = (folder / "config.json").read_text()
-    options = {"pooling": "mean", "max_tokens": 8, **options}
-    return PretrainedEncoder(config, weights=str(folder), **options)
+def test_with_lora_the_frozen_weights_are_read_from_the_folder(pretrained_folder):
+    whole, restored = (make(pretrained_folder("bert"), restored=r) for r in (False, True))
+    restored.add_lora(2)
+    found = dict(restored.named_parameters())
+    assert restored.lookups == {}
+    for name, value in whole.named_parameters():
+        assert torch.equal(found[name], value)
+        assert found[name].requires_grad == (not name.startswith("encoder."))
 
 
-def test_weights_in_half_precision_become_single(pretrained_folder, tmp_path):
-    from transformers import AutoModel
-
-    model = AutoModel.from_pretrained(pretrained_folder("bert"), dtype=torch.bfloat16)
-    model.save_pretrained(tmp_path)
-    assert {value.dtype for value in load(tmp_path).parameters()} == {torch.float32}
-
-
-def test_pickled_weights_are_refused(pretrained_folder, tmp_path):
-    shutil.copy(pretrained_folder("bert") / "config.json", tmp_path)
-    torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"expected .* model\.safetensors") as error:
-        load(tmp_path)
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"model\.path=.*nowhere: expected") as error:
+        bring(tmp_path / "nowhere")
     assert "\n" not in str(error.value)
 
 
-def test_code_that_comes_with_a_model_is_never_run(pretrained_folder, tmp_path):
-    shutil.copytree(pretrained_folder("bert"), tmp_path, dirs_exist_ok=True)
-    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')")
-    code = {"AutoConfig": "theirs.A", "AutoModel": "theirs.B", "AutoTokenizer": ["theirs.C", None]}
-    for name in ("config.json", "tokenizer_config.json"):
-        values = json.loads((tmp_path / name).read_text())
-        (tmp_path / name).write_text(json.dumps({**values, "auto_map": code}))
-    tokenizer = PretrainedTokenizer.load(str(tmp_path))
-    assert tokenizer.encode(["play"], 8)
-    assert load(tmp_path)(pack([[1, 2]])).isfinite().all()
-    assert not (tmp_path / "was_run").exists()
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_a_folder_without_a_tokenizer_is_named(pretrained_folder, tmp_path, architecture):
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(pretrained_folder(architecture) / name, tmp_path)
+    with pytest.raises(ValueError, match=r"model\.path=.* tokenizer") as error:
+        bring(tmp_path)
+    assert "\n" not in str(error.value)
 
 
-def test_another_architecture_is_named(pretrained_folder, tmp_path):
-    config = json.loads((pretrained_folder("bert") / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "t5"}))
-    with pytest.raises(ValueError, match="architecture t5; expected one of bert, distilbert"):
-        load(tmp_path)
+def test_a_tokenizer_in_python_is_refused(pretrained_folder, tmp_path, monkeypatch):
+    import transformers
+
+    shutil.copy(pretrained_folder("bert") / "config.json", tmp_path)
+    slow = transformers.ByT5Tokenizer()
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
+    with pytest.raises(ValueError, match=r"needs a tokenizer\.json"):
+        bring(tmp_path)
 
 
-def test_missing_weights_are_named(pretrained_folder, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(pretrained_folder("bert"), tmp_path, dirs_exist_ok=True)
-    weights = load_file(tmp_path / "model.safetensors")
-    del weights["encoder.layer.1.output.dense.bias"]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"encoder\.layer\.1\.output\.dense\.bias is missing"):
-        load(tmp_path)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_texts_longer_than_the_model_reads_are_refused(read, architecture):
-    encoder, _ = read(architecture, max_tokens=40)
-    longest = pack([[5] * 40])
-    assert encoder(longest).isfinite().all()
-    with pytest.raises(ValueError, match=r"max_tokens=41: .* at most 40"):
-        read(architecture, max_tokens=41)
-
-
-def test_the_first_token_of_a_causal_model_is_refused(read):
-    with pytest.raises(ValueError, match=r"model\.pooling=first"):
-        read("gpt2", "first")
+def test_a_tokenizer_of_a_larger_model_is_refused(pretrained_folder, tmp_path):
+    shutil.copytree(pretrained_folder("gpt2"), tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 9}))
+    with pytest.raises(ValueError, match=r"model\.path=.*ids up to \d+, but the model embeds 9"):
+        bring(tmp_path)

@@ -1,167 +1,214 @@
-"""Episodes of labelled texts."""
+"""Episodes of labelled texts: drawn, read, and answered."""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from metaformer_cli.data.tokenizer import TextTokenizer
-from metaformer_cli.episode import Episode, Examples
-from metaformer_cli.tasks.fewshot_text import EpisodeSampler, TextReader, episodes_sha256
-from metaformer_cli.tasks.packing import pack
+from metaformer_cli.data.dataset import Dataset
+from metaformer_cli.data.files import Record
+from metaformer_cli.episode import Drawn
+from metaformer_cli.models.packed import pack
+from metaformer_cli.tasks.classification import CLASSIFICATION
+from metaformer_cli.tasks.fewshot_text import FewShotText
 
-TEXTS = {
-    label: [f"{verb} the {label} {when}" for verb in ("find", "paint") for when in ("now", "later")]
-    for label in ("door", "gate", "lamp", "road", "roof", "wall")
-}
-WORDS_ONLY = TextReader(None, 16)
+sizes = st.dictionaries(st.text(max_size=3), st.integers(4, 9), min_size=3, max_size=8)
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> TextTokenizer:
-    return TextTokenizer.train([text for rows in TEXTS.values() for text in rows], 300)
+def corpus(sizes: dict[str, int]) -> dict[str, list[tuple[str]]]:
+    return {label: [(f"{label}/{row}",) for row in range(size)] for label, size in sizes.items()}
 
 
-def sampler(texts=TEXTS, reader=WORDS_ONLY, **options):
-    defaults: dict[str, Any] = {"ways": 3, "shots": 2, "queries": 1, "name": "train", "seed": 0}
-    return EpisodeSampler(texts, reader, **defaults | options)
+def make_task(**options) -> FewShotText:
+    defaults: dict[str, Any] = {"ways": 3, "shots": 2, "queries": 2}
+    return FewShotText(**defaults | options)
 
 
-def content(episode):
-    parts = (episode.support, episode.query)
-    return episode.classes, [(part.texts, part.targets.tolist()) for part in parts]
+def drawn(groups, seed: object = 0, *, training=True, **options) -> Drawn:
+    return make_task(**options).draw(groups, random.Random(str(seed)), training=training)
 
 
-@given(
-    ways=st.integers(1, 6),
-    shots=st.integers(1, 3),
-    seed=st.integers(0, 2**32),
-    index=st.integers(0, 10**6),
-)
-def test_an_episode_is_what_was_asked_for(ways, shots, seed, index):
-    queries = 4 - shots
-    options = {"ways": ways, "shots": shots, "queries": queries, "seed": seed}
-    episode = sampler(**options).episode(index)
-    assert episode.ways == len(set(episode.classes)) == ways
-    for part, count in ((episode.support, shots), (episode.query, queries)):
-        assert Counter(part.targets.tolist()) == dict.fromkeys(range(ways), count)
-        for text, target in zip(part.texts, part.targets.tolist(), strict=True):
-            assert text in TEXTS[episode.classes[target]]
-    rows = [*episode.support.texts, *episode.query.texts]
-    assert len(set(rows)) == len(rows)
+class TestDraw:
+    @given(sizes=sizes, seed=st.integers(), ways=st.integers(1, 3), shots=st.integers(1, 3))
+    def test_an_episode_has_the_asked_for_classes_and_disjoint_rows(self, sizes, seed, ways, shots):
+        groups = corpus(sizes)
+        queries = 4 - shots
+        episode = drawn(groups, seed, ways=ways, shots=shots, queries=queries)
+        assert len(set(episode.groups)) == len(episode.groups) == ways
+        for examples, count in ((episode.support, shots), (episode.query, queries)):
+            assert Counter(target for _, target in examples) == dict.fromkeys(range(ways), count)
+            assert [target for _, target in examples] == sorted(target for _, target in examples)
+            assert all((text,) in groups[episode.groups[int(target)]] for text, target in examples)
+        rows = [text for text, _ in [*episode.support, *episode.query]]
+        assert len(set(rows)) == len(rows)
+
+    @given(sizes=sizes, seed=st.integers(), data=st.data())
+    def test_an_episode_depends_on_the_seed_and_not_on_the_order_of_labels(self, sizes, seed, data):
+        groups = corpus(sizes)
+        shuffled = {label: groups[label] for label in data.draw(st.permutations(list(groups)))}
+        assert drawn(groups, seed) == drawn(shuffled, seed)
+
+    def test_every_class_target_and_row_is_drawn_alike(self):
+        groups = corpus(dict.fromkeys("abcdef", 6))
+        targets: Counter[tuple[str, int]] = Counter()
+        rows: Counter[object] = Counter()
+        draws = 3000
+        for seed in range(draws):
+            episode = drawn(groups, seed)
+            targets.update(zip(episode.groups, range(3), strict=True))
+            rows.update(text for text, _ in episode.support)
+        # 6 classes at 3 targets, 36 rows of which 6 are drawn: each one time in six; 5 sigma.
+        for counts, kinds in ((targets, 18), (rows, 36)):
+            assert len(counts) == kinds
+            assert all(
+                abs(count - draws / 6) < 5 * (draws * 5 / 36) ** 0.5 for count in counts.values()
+            )
+
+    def test_ways_and_shots_vary_over_all_of_their_ranges_and_no_further(self, groups):
+        task = make_task(ways=5, min_ways=2, shots=3, min_shots=1, queries=1)
+        rng = random.Random(0)
+        episodes = [task.draw(groups, rng, training=True) for _ in range(300)]
+        ways = [len(episode.groups) for episode in episodes]
+        shots = [len(episode.support) / len(episode.groups) for episode in episodes]
+        kinds = Counter(zip(ways, shots, strict=True))
+        assert kinds.keys() == {(w, s) for w in (2, 3, 4, 5) for s in (1, 2, 3)}
+        # 12 kinds, each one time in twelve; 5 sigma.
+        assert all(abs(count - 25) < 5 * (300 / 12 * 11 / 12) ** 0.5 for count in kinds.values())
+        assert {len(episode.query) / len(episode.groups) for episode in episodes} == {1}
+
+    def test_episodes_that_are_no_training_ones_have_all_ways_and_shots(self, groups):
+        options = {"ways": 5, "min_ways": 2, "shots": 3, "min_shots": 1, "queries": 1}
+        for seed in range(20):
+            episode = drawn(groups, seed, training=False, **options)
+            assert (len(episode.groups), len(episode.support)) == (5, 15)
+
+    def test_too_few_classes_or_rows_are_refused_in_one_line(self):
+        groups = corpus({"a": 4, "b": 4, "c": 3})
+        with pytest.raises(ValueError, match="ways=4: there are 3 classes to draw from; lower it"):
+            drawn(groups, ways=4)
+        too_few = "shots=2 and queries=2 take 4 texts a class, 'c' has 3"
+        with pytest.raises(ValueError, match=too_few) as error:
+            drawn(groups)
+        assert "\n" not in str(error.value)
+
+    def test_what_a_split_needs_is_said_before(self):
+        task = make_task(ways=4, shots=3, queries=2)
+        assert (task.title, task.min_groups, task.min_rows) == ("4-way 3-shot", 4, 5)
 
 
-@given(seed=st.integers(0, 2**32), index=st.integers(0, 10**6), order=st.permutations(list(TEXTS)))
-def test_an_episode_depends_on_seed_name_and_index_alone(seed, index, order):
-    first = sampler(seed=seed)
-    for other in range(3):
-        first.episode(other)  # what was drawn before plays no part
-    shuffled = {label: TEXTS[label] for label in order}
-    episode, again = first.episode(index), sampler(shuffled, seed=seed).episode(index)
-    assert content(episode) == content(again)
-    assert episode.seed == again.seed
+class TestRead:
+    ROWS = (("find the lamp now", 1), ("paint", 0), ("find the lamp now", 1), ("🚪 zażółć", 2))
+    DRAWN = Drawn(("a", "b", "c"), ROWS, ())
+
+    def test_inputs_are_the_packed_tokens_of_the_texts(self, tokenizer):
+        task = make_task(max_tokens=6)
+        task.restore(tokenizer.to_json(), "")
+        for _ in range(2):  # the second time from what the task remembers
+            examples = task.read(self.ROWS, self.DRAWN)
+            expected = pack(tokenizer.encode([text for text, _ in self.ROWS], 6))
+            assert examples.inputs.keys() == {*expected, "classes"}
+            assert all(torch.equal(examples.inputs[name], expected[name]) for name in expected)
+            assert examples.rows == self.ROWS
+            assert examples.targets.tolist() == [1, 0, 1, 2]
+
+    def test_the_classes_are_numbered_whatever_rows_there_are(self, tokenizer):
+        task = make_task()
+        task.restore(tokenizer.to_json(), "")
+        assert task.read(self.ROWS[:1], self.DRAWN).inputs["classes"].tolist() == [0, 1, 2]
+
+    def test_the_tokenizer_plays_no_part_in_what_is_drawn(self, groups, tokenizer):
+        neural = make_task()
+        neural.restore(tokenizer.to_json(), "")
+        assert neural.draw(groups, random.Random(3), training=True) == make_task().draw(
+            groups, random.Random(3), training=True
+        )
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"name": "valid"}])
-def test_another_seed_or_name_gives_other_episodes(change):
-    def draws(**options):
-        return episodes_sha256(sampler(**options).episode(index) for index in range(3))
+class TestState:
+    def test_the_tokenizer_is_trained_on_the_training_texts_and_comes_back(self, groups, tokenizer):
+        task, again = make_task(vocab_size=300), make_task(vocab_size=300)
+        state = task.learn(groups, "")
+        assert state == tokenizer.to_json()
+        again.restore(state, "")
+        rows = groups["door"]
+        texts = [str(text) for (text,) in rows]
+        for reader in (task.reader, again.reader):
+            assert reader.tokenizer.encode(texts, 16) == tokenizer.encode(texts, 16)
+            assert (reader.max_tokens, reader.ways) == (64, 3)
 
-    assert draws() == draws()
-    assert draws(**change) != draws()
+    def test_another_state_makes_what_is_remembered_of_texts_no_longer_true(self, groups):
+        task, drawn = make_task(vocab_size=300), Drawn(("a", "b"), (), ())
+        task.learn(groups, "")
+        before = task.read([("find the lamp", 0)], drawn).inputs["tokens"]
+        task.learn({"x": [("quite other words",)] * 4}, "")
+        after = task.read([("find the lamp", 0)], drawn).inputs["tokens"]
+        assert len(after) > len(before)
 
-
-def test_other_indices_give_other_episodes_with_other_seeds():
-    episodes = [sampler().episode(index) for index in range(200)]
-    assert len({episode.seed for episode in episodes}) == 200
-    assert len({episodes_sha256([episode]) for episode in episodes}) > 190
-
-
-def test_ways_and_shots_vary_over_all_of_their_ranges_and_no_further():
-    drawn = sampler(ways=5, min_ways=2, shots=3, min_shots=1)
-    episodes = [drawn.episode(index) for index in range(300)]
-    shots = [len(episode.support.texts) / episode.ways for episode in episodes]
-    kinds = Counter(zip((episode.ways for episode in episodes), shots, strict=True))
-    assert kinds.keys() == {(w, s) for w in (2, 3, 4, 5) for s in (1, 2, 3)}
-    # 12 kinds, each one time in twelve; 5 sigma.
-    assert all(abs(count - 25) < 5 * (300 / 12 * 11 / 12) ** 0.5 for count in kinds.values())
-    assert {len(episode.query.texts) / episode.ways for episode in episodes} == {1}
-
-
-def test_too_many_shots_are_refused_in_one_line():
-    with pytest.raises(ValueError, match="shots=4 and queries=1 take 5 texts a class") as error:
-        sampler(shots=4).episode(0)
-    assert "\n" not in str(error.value)
+    def test_what_is_no_tokenizer_is_refused_in_one_line(self):
+        with pytest.raises(ValueError, match="tokenizer") as error:
+            make_task().restore("{}", "")
+        assert "\n" not in str(error.value)
 
 
-def test_inputs_are_the_packed_tokens_of_the_texts(tokenizer):
-    texts = ["find the lamp now", "paint", "find the lamp now", "🚪 zażółć"]
-    reader = TextReader(tokenizer, 6)
-    for _ in range(2):  # the second time from what the reader remembers
-        examples = reader.read(texts, [1, 0, 1, 2])
-        expected = pack(tokenizer.encode(texts, 6))
-        assert examples.inputs.keys() == expected.keys()
-        assert all(torch.equal(examples.inputs[name], expected[name]) for name in expected)
-        assert examples.texts == tuple(texts)
-        assert examples.targets.tolist() == [1, 0, 1, 2]
+def records(*rows: dict[str, str], file="support.csv") -> list[Record]:
+    return [Record(row, f"{file}:{line}") for line, row in enumerate(rows, 2)]
 
 
-def test_without_a_tokenizer_there_are_texts_and_no_inputs():
-    assert WORDS_ONLY.read(["a", "b"], [0, 1]).inputs == {}
-
-
-def test_the_tokenizer_plays_no_part_in_what_is_drawn(tokenizer):
-    neural = sampler(reader=TextReader(tokenizer, 16))
-    assert content(neural.episode(3)) == content(sampler().episode(3))
-    assert episodes_sha256([neural.episode(3)]) == episodes_sha256([sampler().episode(3)])
-
-
-small = st.sampled_from(["", "a", "b", "ab", '"', "],[", "é", "\\"])
-rows = st.lists(st.tuples(small, st.integers(0, 2)), min_size=1, max_size=2)
-
-
-@st.composite
-def episodes(draw):
-    support, query = (
-        Examples(tuple(text for text, _ in part), {}, torch.tensor([t for _, t in part]))
-        for part in (draw(rows), draw(rows))
+class TestAsk:
+    SUPPORT = (
+        {"text": "b", "label": "y"},
+        {"text": "a", "label": "x"},
+        {"text": "c", "label": "x"},
     )
-    return Episode(support, query, tuple(draw(st.lists(small, max_size=2))), seed=0)
+
+    def test_the_classes_are_the_supports_sorted_and_queries_keep_their_order(self):
+        queries = [{"text": text} for text in ("q", "", "p")]
+        asked = make_task().ask(records(*self.SUPPORT), records(*queries), "support.csv")
+        assert asked.groups == ("x", "y")
+        assert list(asked.support) == [("a", 0), ("c", 0), ("b", 1)]
+        assert [text for text, _ in asked.query] == ["q", "", "p"]
+
+    def test_the_order_of_the_support_decides_nothing(self):
+        one, other = (
+            make_task().ask(records(*rows), [], "support.csv")
+            for rows in (self.SUPPORT, self.SUPPORT[::-1])
+        )
+        assert one == other
+
+    def test_the_columns_are_those_that_were_named(self):
+        assert make_task().columns == (["text", "label"], ["text"])
+        task = make_task(text_field="utterance", label_field="intent")
+        assert task.columns == (["utterance", "intent"], ["utterance"])
+        rows = [{"utterance": row["text"], "intent": row["label"]} for row in self.SUPPORT]
+        assert task.ask(records(*rows), [], "f").groups == ("x", "y")
+
+    def test_an_answer_is_the_most_probable_class_and_all_probabilities(self, tokenizer):
+        task = make_task()
+        task.restore(tokenizer.to_json(), "")
+        asked = Drawn(("x", "y"), (("a", 0), ("b", 1)), (("q", 0), ("p", 0)))
+        scores = torch.tensor([[0.0, 1.0], [3.0, 3.0]])
+        first, second = task.answer(lambda _: scores, task.read(asked.query, asked), asked)
+        odds = torch.tensor(1.0).exp().item()
+        assert list(first) == task.added_columns(asked) == ["predicted", "p(x)", "p(y)"]
+        assert first["predicted"] == "y"
+        assert first["p(y)"] == pytest.approx(odds / (1 + odds), abs=1e-6)
+        assert second == {"predicted": "x", "p(x)": 0.5, "p(y)": 0.5}
+        assert task.answered(asked) == "labelled with 2 classes"
 
 
-@settings(max_examples=300)
-@given(one=st.lists(episodes(), max_size=3), other=st.lists(episodes(), max_size=3))
-def test_fingerprints_are_equal_where_the_content_is_and_nowhere_else(one, other):
-    same = [content(episode) for episode in one] == [content(episode) for episode in other]
-    assert (episodes_sha256(one) == episodes_sha256(other)) == same
-
-
-@given(episode=episodes(), data=st.data())
-def test_one_changed_text_target_or_class_changes_the_fingerprint(episode, data):
-    part = data.draw(st.sampled_from(["support", "query"]))
-    examples = getattr(episode, part)
-    row = data.draw(st.integers(0, len(examples.texts) - 1))
-    texts = list(examples.texts)
-    texts[row] += "x"
-    targets = examples.targets.clone()
-    targets[row] += 1
-    changed = [
-        replace(episode, **{part: replace(examples, texts=tuple(texts))}),
-        replace(episode, **{part: replace(examples, targets=targets)}),
-        replace(episode, classes=(*episode.classes, "x")),
+def test_a_data_set_is_described_by_the_lengths_of_its_texts():
+    groups = {"a": (("one",), ("one two",)), "b": (("one two three four",),)}
+    dataset = Dataset("d", groups, {"train": ("a", "b"), "valid": (), "test": ()}, {})
+    assert make_task().describe(dataset) == [
+        ("words a text", "1 least, 2 median, 2.3 mean, 4 most")
     ]
-    assert episodes_sha256([episode]) not in {episodes_sha256([other]) for other in changed}
 
 
-@given(episode=episodes())
-def test_seeds_and_inputs_are_not_part_of_the_fingerprint(episode):
-    support = replace(episode.support, inputs={"tokens": torch.tensor([1])})
-    assert episodes_sha256([replace(episode, support=support, seed=1)]) == episodes_sha256(
-        [episode]
-    )
+def test_what_is_asked_of_outputs_is_classification():
+    assert make_task().objective is CLASSIFICATION

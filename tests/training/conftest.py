@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
 from metaformer_cli.episode import Episode, Examples, derive_seed
-from metaformer_cli.learners.learner import MetaGradient, Predictor
+from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
 from metaformer_cli.models.model import Parameters
+from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.training.checkpoint import Progress, fit, load_latest
-from metaformer_cli.training.evaluation import Evaluation
+from metaformer_cli.training.evaluation import Evaluation, Figure
 from metaformer_cli.training.metrics import Metrics
 from metaformer_cli.training.optimiser import AdamW
 from metaformer_cli.training.outer_loop import Schedule, meta_train
@@ -24,6 +25,11 @@ from metaformer_cli.training.run import Run
 
 class Quadratic:
     """The loss of the episode of seed s is |θ - c(s)|²/2, its gradient θ - c(s)."""
+
+    exact = True
+    undecayed: frozenset[str] = frozenset()
+    advice = "another train.lr"
+    lower: ClassVar[str] = "learner.inner_lr, "
 
     def __init__(self, score: Callable[[Episode], float] = lambda _: 0.5) -> None:
         self.score = score
@@ -38,7 +44,16 @@ class Quadratic:
             for name, value in self.initial_parameters().items()
         }
 
-    def adaptation(self, meta: Parameters, support: Examples, ways: int) -> Iterator[Predictor]:
+    def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
+        raise NotImplementedError
+
+    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
+        raise NotImplementedError
+
+    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
+        raise NotImplementedError
+
+    def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
         raise NotImplementedError
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
@@ -78,19 +93,21 @@ class Setting:
         self.drawn: list[int] = []
         self.said: list[str] = []
         self.processes = ONE_PROCESS
+        self.objective = CLASSIFICATION
         self.accuracy: Callable[[Parameters], float] = lambda _: 0.5
 
     def episode(self, index: int) -> Episode:
         """A 4-way episode without content."""
         self.drawn.append(index)
-        nothing = Examples((), {}, torch.tensor([]))
+        nothing = Examples({"classes": torch.arange(4)}, torch.tensor([]), ())
         return Episode(nothing, nothing, ("a", "b", "c", "d"), derive_seed(0, "train", index))
 
     def validate(self, meta: Parameters) -> Evaluation:
-        return Evaluation(self.accuracy(meta), 0.01, 1.0, [0.5], episodes=2, seconds=0.1)
+        figure = Figure(self.accuracy(meta), 0.01, [0.5], [0.5, 0.5])
+        return Evaluation({self.objective.lead.name: figure}, 1.0, episodes=2, seconds=0.1)
 
     def run(self) -> Run:
-        return Run(self.folder, {"seed": 0}, "{}", writes=self.processes.rank == 0)
+        return Run(self.folder, {"seed": 0}, {"task": "{}"}, writes=self.processes.rank == 0)
 
     def optimiser(self, meta: Parameters, steps: int) -> AdamW:
         return AdamW(meta, steps=steps, **self.options)
@@ -115,9 +132,8 @@ class Setting:
             return self.episode(index)
 
         self.run().begin("seed: 0\n")
-        with Overheard(
-            self.folder, step=progress.step, steps=steps, meta_batch=values["meta_batch"]
-        ) as metrics:
+        sizes = {"step": progress.step, "steps": steps, "meta_batch": values["meta_batch"]}
+        with Overheard(self.folder, self.objective.lead, **sizes) as metrics:
             metrics.said = self.said
             progress = meta_train(
                 self.learner,
@@ -126,6 +142,7 @@ class Setting:
                 progress,
                 run=self.run(),
                 metrics=metrics,
+                objective=self.objective,
                 draw=draw,
                 validate=self.validate,
                 schedule=Schedule(steps=steps, **values),

@@ -41,7 +41,7 @@ CHECKPOINT = Checkpoint(
     },
     progress=Progress(7, 0.1 + 0.2, 5, 1, losses=[1 / 3, 1e-300], scores=[0.25, 0.75]),
     config={"task": {"name": "fewshot_text", "min_ways": None}, "run_dir": "läufe/🚀", "lr": 1e-3},
-    tokenizer='{"model": "naïve 🙂\\n"}',
+    state={"task": '{"model": "naïve 🙂\\n"}', "model": ""},
 )
 
 
@@ -53,7 +53,7 @@ def test_what_is_saved_is_loaded_to_the_last_bit(tmp_path, bits):
         assert all(bits(ours[name], theirs[name]) for name in ours)
     assert loaded.progress == CHECKPOINT.progress
     assert loaded.config == CHECKPOINT.config
-    assert loaded.tokenizer == CHECKPOINT.tokenizer
+    assert loaded.state == CHECKPOINT.state
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
@@ -90,8 +90,13 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, monkeypatch, write):
 
 
 def metadata(**changes: object) -> dict[str, str]:
-    values: dict[str, object] = {"format": FORMAT, "config": {}, "tokenizer": "{}", "progress": {}}
+    values: dict[str, object] = {"format": FORMAT, "config": {}, "state": {}, "progress": {}}
     return {"metaformer": json.dumps(values | changes)}
+
+
+FORMAT_1 = {
+    "metaformer": json.dumps({"format": 1, "config": {}, "tokenizer": "{}", "progress": {}})
+}
 
 
 def foreign(values: dict[str, str] | None):
@@ -101,7 +106,7 @@ def foreign(values: dict[str, str] | None):
 def progress(**changes: object) -> dict[str, object]:
     values: dict[str, object] = {
         "step": 1,
-        "best_accuracy": 0.5,
+        "best": 0.5,
         "best_step": 1,
         "stale": 0,
         "losses": [],
@@ -118,17 +123,23 @@ def progress(**changes: object) -> dict[str, object]:
         (b"\xff" * 99, "not a whole safetensors file"),
         (foreign(None), "of another program"),
         (foreign({"format": "pt"}), "of another program"),
-        (foreign(metadata(format=2)), "checkpoint format 2.*reads up to 1; upgrade"),
+        (foreign(metadata(format=3)), "checkpoint format 3: this metaformer reads 2; upgrade"),
+        (foreign(metadata(format=1)), r"older metaformer \(.* 1; .* reads 2\): train anew"),
+        (foreign(FORMAT_1), r"older metaformer \(checkpoint format 1; .* reads 2\): train anew"),
         (foreign(metadata(config=[])), "no readable configuration"),
         (foreign({"metaformer": "{"}), "no readable configuration"),
         (foreign({"metaformer": "[]"}), "no readable configuration"),
         (foreign({"metaformer": "[" * 99999}), "no readable configuration"),
-        (foreign(metadata(tokenizer=None)), "no readable configuration"),
+        (foreign(metadata(state=None)), "no readable configuration"),
+        (foreign(metadata(state="{}")), "no readable configuration"),
+        (foreign(metadata(state={"task": {}})), "no readable configuration"),
         (foreign(metadata(progress=None)), "no readable configuration"),
         (foreign(metadata(progress={})), "how far training had come"),
         (foreign(metadata(progress=progress(step="1"))), "how far training had come"),
         (foreign(metadata(progress=progress(extra=1))), "how far training had come"),
         (foreign(metadata(progress=progress(losses=None))), "how far training had come"),
+        (foreign(metadata(progress=progress(best="0.5"))), "how far training had come"),
+        (foreign(metadata(progress=progress(step=None))), "how far training had come"),
     ],
 )
 def test_what_is_no_checkpoint_gets_one_line(tmp_path, content, message):
@@ -143,6 +154,11 @@ def test_what_is_no_checkpoint_gets_one_line(tmp_path, content, message):
 def test_the_valid_form_of_those_headers_is_read(tmp_path):
     (tmp_path / "x").write_bytes(foreign(metadata(progress=progress())))
     assert load(tmp_path / "x").progress == Progress(1, 0.5, 1)
+
+
+def test_before_the_first_validation_there_is_no_best(tmp_path):
+    save(tmp_path / "a", replace(CHECKPOINT, progress=Progress(3)))
+    assert load(tmp_path / "a").progress == Progress(3, best=None)
 
 
 def test_cut_short_anywhere_it_is_refused(tmp_path):

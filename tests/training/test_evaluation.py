@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from metaformer_cli.episode import Episode, Examples
+from metaformer_cli.episode import Episode, Examples, Score
 from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.training.evaluation import evaluate
 
@@ -22,9 +23,10 @@ class Scripted:
     def initial_parameters(self):
         return {}
 
-    def adaptation(self, meta, support, ways):
+    def adaptation(self, meta, support):
         assert meta is META
-        script = RIGHT[int(support.texts[0])]
+        script = RIGHT[int(support.rows[0][0])]
+        ways = len(support.inputs["classes"])
 
         def predictor(right):
             def predict(_):
@@ -37,24 +39,22 @@ class Scripted:
 
         return map(predictor, script)
 
-    def meta_gradient(self, meta, episodes):
-        raise NotImplementedError
-
 
 def episodes(count):
-    query = Examples(("q",) * 4, {}, torch.tensor([0, 1, 0, 1]))
+    inputs = {"classes": torch.arange(3)}
+    query = Examples(inputs, torch.tensor([0, 1, 0, 1]), (("q", 0), ("q", 1)) * 2)
     return [
-        Episode(Examples((str(i),), {}, torch.tensor([0])), query, ("a", "b", "c"), seed=i)
+        Episode(Examples(inputs, torch.tensor([0]), ((str(i), 0),)), query, ("a", "b", "c"), seed=i)
         for i in range(count)
     ]
 
 
-def judged(count=5):
+def judged(count=5, objective=CLASSIFICATION):
     return evaluate(
         Scripted(),
         META,
         episodes(count),
-        CLASSIFICATION,
+        objective,
         device="cpu",
         title="evaluate",
     )
@@ -63,8 +63,10 @@ def judged(count=5):
 def test_accuracy_is_the_mean_after_the_last_step_with_its_interval_over_episodes():
     found = judged()
     final = torch.tensor([right[-1] / 4 for right in RIGHT], dtype=torch.float64)
-    assert found.accuracy == pytest.approx(final.mean().item())
-    assert found.ci95 == pytest.approx((1.96 * final.std() / math.sqrt(5)).item())
+    assert found.scores.keys() == {"accuracy"}
+    assert found.scores["accuracy"] is found.lead
+    assert found.lead.mean == pytest.approx(final.mean().item())
+    assert found.lead.ci95 == pytest.approx((1.96 * final.std() / math.sqrt(5)).item())
     assert found.episodes == 5
     assert found.seconds > 0
 
@@ -73,12 +75,12 @@ def test_the_interval_is_that_of_scipy():
     stats = pytest.importorskip("scipy.stats", reason="scipy comes with scikit-learn")
     found = judged()
     final = [right[-1] / 4 for right in RIGHT]
-    low, high = stats.norm.interval(0.95, loc=found.accuracy, scale=stats.sem(final))
-    assert found.ci95 == pytest.approx((high - low) / 2, rel=1e-4)
+    low, high = stats.norm.interval(0.95, loc=found.lead.mean, scale=stats.sem(final))
+    assert found.lead.ci95 == pytest.approx((high - low) / 2, rel=1e-4)
 
 
 def test_per_step_is_the_accuracy_after_0_1_and_2_steps():
-    assert judged().per_step == pytest.approx([7 / 20, 8 / 20, 14 / 20])
+    assert judged().lead.per_step == pytest.approx([7 / 20, 8 / 20, 14 / 20])
 
 
 def test_the_loss_is_the_mean_cross_entropy_after_the_last_step():
@@ -89,5 +91,36 @@ def test_the_loss_is_the_mean_cross_entropy_after_the_last_step():
 
 def test_one_episode_has_no_interval():
     found = judged(1)
-    assert found.accuracy == 0.5
-    assert math.isnan(found.ci95)
+    assert found.lead.mean == 0.5
+    assert math.isnan(found.lead.ci95)
+
+
+def test_each_episodes_score_is_kept_in_their_order():
+    assert judged().lead.per_episode == [right[-1] / 4 for right in RIGHT]
+
+
+def test_every_score_of_the_objective_is_measured_and_the_first_leads():
+    def measure(outputs, examples):
+        accuracy = CLASSIFICATION.measure(outputs, examples)["accuracy"]
+        return {"accuracy": accuracy, "unlisted": 0.0, "wrong": 1 - accuracy}
+
+    scores = (Score("wrong", lower_is_better=True), *CLASSIFICATION.scores)
+    found = judged(objective=replace(CLASSIFICATION, measure=measure, scores=scores))
+    assert list(found.scores) == ["wrong", "accuracy"]
+    assert found.lead is found.scores["wrong"]
+    assert found.scores["accuracy"] == judged().lead
+    assert found.lead.mean == pytest.approx(1 - judged().lead.mean)
+    assert found.lead.ci95 == pytest.approx(judged().lead.ci95)
+
+
+def test_what_takes_more_than_one_pass_is_asked_after_the_last_step_alone():
+    asked = []
+
+    def judge(predictor, query):
+        asked.append(predictor(query))
+        return {"accuracy": 0.25}
+
+    found = judged(objective=replace(CLASSIFICATION, judge=judge)).scores["accuracy"]
+    assert len(asked) == len(RIGHT)
+    assert found.per_episode == [0.25] * 5
+    assert found.per_step[:2] == judged().scores["accuracy"].per_step[:2]

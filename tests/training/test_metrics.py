@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.training.metrics import Metrics, NoMetrics, cut_after
 
 
@@ -35,7 +36,7 @@ def as_events(written: list[dict[str, float]]) -> dict[tuple[str, int], Any]:
 
 
 def metrics(folder: Path, step: int) -> Metrics:
-    return Metrics(folder, step=step, steps=9, meta_batch=2)
+    return Metrics(folder, CLASSIFICATION.lead, step=step, steps=9, meta_batch=2)
 
 
 def test_both_records_hold_the_same_figures(tmp_path):

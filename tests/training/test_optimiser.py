@@ -112,3 +112,10 @@ def test_the_norm_of_a_gradient_is_that_of_all_its_numbers():
     gradient = parameters()
     flat = torch.cat([value.flatten() for value in gradient.values()])
     torch.testing.assert_close(gradient_norm(gradient), flat.square().sum().sqrt())
+
+
+def test_what_is_named_does_not_decay_whatever_its_shape():
+    meta = parameters()
+    optimiser = AdamW(meta, **OPTIONS, undecayed=frozenset({"matrix"}))
+    optimiser.update({name: torch.zeros_like(value) for name, value in meta.items()}, 1)
+    assert all(torch.equal(meta[name], value) for name, value in parameters().items())

@@ -7,12 +7,14 @@ import math
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from metaformer_cli.episode import derive_seed
+from metaformer_cli.episode import Objective, Score, derive_seed
+from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.training.checkpoint import load, load_latest
 from metaformer_cli.training.checkpoint_header import BEST, LAST, PREVIOUS
 from metaformer_cli.training.launch import DeadRankError
@@ -100,7 +102,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(setting):
     accuracies = iter([0.3, 0.5, 0.5, 0.4])
     setting.accuracy = lambda _: next(accuracies)
     progress, _ = setting.train(steps=8)
-    assert (progress.best_accuracy, progress.best_step, progress.stale) == (0.5, 4, 2)
+    assert (progress.best, progress.best_step, progress.stale) == (0.5, 4, 2)
     folder = setting.folder / "checkpoints"
     assert load(folder / BEST).progress.step == 4
     assert load(folder / LAST).progress.step == 8
@@ -109,6 +111,42 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(setting):
         "step 2: validation 30.0% ± 1.0%, the best so far",
         "step 4: validation 50.0% ± 1.0%, the best so far",
     ]
+
+
+def bits_a_byte(*, chance: float | None = None) -> Objective:
+    scores = (Score("bpb", unit="bits", lower_is_better=True), Score("other"))
+    guessing = None if chance is None else (lambda _: chance)
+    return replace(CLASSIFICATION, scores=scores, chance=guessing)
+
+
+def test_where_less_is_better_the_best_is_the_least(setting):
+    setting.objective = bits_a_byte()
+    figures = iter([3.0, 2.0, 2.5, 2.0])
+    setting.accuracy = lambda _: next(figures)
+    progress, _ = setting.train(steps=8)
+    assert (progress.best, progress.best_step, progress.stale) == (2.0, 4, 2)
+    assert load(setting.folder / "checkpoints" / BEST).progress.step == 4
+    assert [line for line in setting.said if line.startswith("step ")] == [
+        "step 2: validation 3.000 ± 0.010 bits, the best so far",
+        "step 4: validation 2.000 ± 0.010 bits, the best so far",
+        "step 6: validation 2.500 ± 0.010 bits",
+        "step 8: validation 2.000 ± 0.010 bits",
+    ]
+
+
+def test_figures_have_the_name_of_the_score_that_leads(setting):
+    setting.objective = bits_a_byte()
+    setting.train(steps=2)
+    training, validation = lines(setting.folder)[1:]
+    assert training.keys() == {"step", "loss", "bpb", "lr"}
+    assert validation == {"step": 2, "valid_bpb": 0.5, "valid_ci95": 0.01}
+
+
+def test_a_validation_that_gives_no_number_is_not_the_best(setting):
+    figures = iter([math.nan, 0.3, math.nan])
+    setting.accuracy = lambda _: next(figures)
+    progress, _ = setting.train(steps=6)
+    assert (progress.best, progress.best_step, progress.stale) == (0.3, 4, 1)
 
 
 def test_it_stops_when_validation_has_not_improved_for_so_long(setting):
@@ -175,6 +213,15 @@ def test_a_learner_at_chance_is_warned_about_and_one_that_learns_is_not(setting,
     other.learner.score = lambda episode: [0.25, 0.5, 0.75][episode.seed % 3]
     other.train(steps=60, meta_batch=4, eval_every=60)
     assert not [line for line in other.said if "warning" in line]
+
+
+@pytest.mark.parametrize("chance", [None, 4.0])
+def test_where_nobody_can_say_what_guessing_scores_there_is_no_warning(setting, chance):
+    setting.objective = bits_a_byte(chance=chance)
+    setting.learner.score = lambda episode: [3.5, 4.0, 4.5][episode.seed % 3]
+    setting.train(steps=60, meta_batch=4, eval_every=60)
+    warnings = [line for line in setting.said if line.startswith("warning: step 50")]
+    assert len(warnings) == (chance is not None)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

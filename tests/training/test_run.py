@@ -13,6 +13,7 @@ from metaformer_cli.training.optimiser import AdamW
 from metaformer_cli.training.run import Run
 
 META = {"w": torch.ones(2, 2)}
+STATE = {"task": "{}", "model": ""}
 
 
 def optimiser() -> AdamW:
@@ -21,7 +22,7 @@ def optimiser() -> AdamW:
 
 @pytest.fixture
 def run(tmp_path):
-    run = Run(tmp_path / "new" / "run", {"seed": 0}, "{}")
+    run = Run(tmp_path / "new" / "run", {"seed": 0}, STATE)
     run.begin("seed: 0\n")
     return run
 
@@ -33,8 +34,13 @@ def steps(run: Run) -> dict[str, int]:
 
 def test_it_begins_with_a_folder_that_people_can_read(run):
     assert (run.folder / "config.yaml").read_text() == "seed: 0\n"
-    assert (run.folder / "tokenizer.json").read_text() == "{}"
+    assert sorted(path.name for path in run.folder.iterdir()) == ["checkpoints", "config.yaml"]
     assert not run.has_best
+
+
+def test_a_checkpoint_holds_the_configuration_and_the_state(run):
+    saved = load(run.save(META, optimiser(), Progress(1), best=False))
+    assert (saved.config, saved.state) == ({"seed": 0}, STATE)
 
 
 def test_the_last_the_one_before_and_the_best_are_kept(run):
@@ -49,7 +55,7 @@ def test_the_last_the_one_before_and_the_best_are_kept(run):
 
 
 def test_where_another_process_writes_nothing_is_written(tmp_path):
-    run = Run(tmp_path / "run", {"seed": 0}, "{}", writes=False)
+    run = Run(tmp_path / "run", {"seed": 0}, STATE, writes=False)
     run.begin("seed: 0\n")
     path = run.save(META, optimiser(), Progress(1), best=True)
     assert path == tmp_path / "run" / "checkpoints" / LAST
@@ -95,4 +101,4 @@ def test_what_a_kill_in_the_middle_of_a_write_leaves_is_cleared_away(run):
     assert load_latest(run.folder)[0].progress.step == 1
     run.begin("seed: 0\n")
     left = {path.name for path in run.folder.rglob("*") if path.is_file()}
-    assert left == {"config.yaml", "tokenizer.json", LAST, "notes.tmp"}
+    assert left == {"config.yaml", LAST, "notes.tmp"}

@@ -21,6 +21,9 @@ from typing import Any
 
 import yaml
 
+from metaformer_cli.choices import source
+from metaformer_cli.data.dataset import Dataset
+
 MAX_TEXTS = 100  # of an intent
 DRAWS = 10  # from a pattern at most, so no pattern holds more than a tenth of a full intent
 
@@ -40,6 +43,24 @@ class Intent:
 
     domain: str
     texts: tuple[str, ...]
+
+
+@source("builtin", inputs=("text",))
+def builtin(name: str, seed: int, min_rows: int) -> Dataset:
+    """The intent corpus that ships with metaformer.
+
+    Raises:
+        ValueError: a class has fewer texts than an episode takes.
+    """
+    del seed  # the corpus states its own split
+    groups = {label: tuple((text,) for text in intent.texts) for label, intent in intents().items()}
+    fewest = min(map(len, groups.values()))
+    if fewest < min_rows:
+        raise ValueError(
+            f"{name}: shots + queries take {min_rows} texts a class, and its smallest class has "
+            f"{fewest}; lower task.shots or task.queries"
+        )
+    return Dataset(name, groups, splits(), dropped={})
 
 
 @cache

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from metaformer_cli.learners.unrolled import Classifier, add_unrolled_gradient
+from metaformer_cli.learners.peers.unrolled import Classifier, add_unrolled_gradient
 
 
-def learn2learn_descent(
+def descent(
     module: nn.Module,
     losses: Sequence[Callable[[Classifier], Tensor]],
     *,
@@ -33,7 +33,7 @@ def learn2learn_descent(
     return learner  # type: ignore[no-any-return]
 
 
-add_learn2learn_gradient = partial(add_unrolled_gradient, adapt=learn2learn_descent)
+add_gradient = partial(add_unrolled_gradient, adapt=descent)
 
 
 def import_maml() -> Any:

@@ -8,7 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from metaformer_cli.learners.learn2learn_engine import add_learn2learn_gradient, import_maml
+from metaformer_cli.learners.fomaml import FOMAML
+from metaformer_cli.learners.maml import MAML
+from metaformer_cli.learners.peers.learn2learn import import_maml
 
 needs_learn2learn = pytest.mark.skipif(
     importlib.util.find_spec("learn2learn") is None, reason="learn2learn is not installed"
@@ -18,16 +20,16 @@ needs_learn2learn = pytest.mark.skipif(
 @needs_learn2learn
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("learn_rates", [True, False])
-@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("kind", [MAML, FOMAML])
 @pytest.mark.parametrize("head", ["prototype", "copied", "linear"])
-def test_both_engines_agree(make_maml, make_episode, head, first_order, learn_rates, dropout):
-    options = {"first_order": first_order, "learn_rates": learn_rates, "dropout": dropout}
+def test_both_engines_agree(make_learner, make_episode, head, kind, learn_rates, dropout):
+    options = {"kind": kind, "learn_rates": learn_rates, "dropout": dropout}
     engines = [
-        make_maml(head, inner_steps=3, add_gradient=add_gradient, **options)
-        for add_gradient in (None, add_learn2learn_gradient)
+        make_learner(head, inner_steps=3, engine=engine, **options)
+        for engine in ("functional", "learn2learn")
     ]
     episodes = [make_episode(0), make_episode(1)]
-    ours, theirs = (maml.meta_gradient(meta, episodes) for maml, meta in engines)
+    ours, theirs = (learner.meta_gradient(meta, episodes) for learner, meta in engines)
     assert ours.losses == pytest.approx(theirs.losses, rel=1e-12)
     assert ours.scores == theirs.scores
     assert ours.gradient.keys() == theirs.gradient.keys()

@@ -7,30 +7,28 @@ import sys
 
 import pytest
 
-from metaformer_cli.learners.peers import (
-    add_higher_gradient,
-    add_torchopt_gradient,
-    import_peer,
-)
+from metaformer_cli.learners.fomaml import FOMAML
+from metaformer_cli.learners.maml import MAML
+from metaformer_cli.learners.peers.unrolled import import_peer
 
-PEERS = {"higher": add_higher_gradient, "torchopt": add_torchopt_gradient}
+PEERS = ("higher", "torchopt")
 
 
 @pytest.mark.parametrize("learn_rates", [True, False])
-@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("kind", [MAML, FOMAML])
 @pytest.mark.parametrize("head", ["prototype", "linear"])
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_peer_gives_our_meta_gradient(
-    make_maml, make_episode, difference, peer, head, first_order, learn_rates
+    make_learner, make_episode, difference, peer, head, kind, learn_rates
 ):
     if importlib.util.find_spec(peer) is None:
         pytest.skip(f"{peer} is not installed")
-    options = {"first_order": first_order, "learn_rates": learn_rates, "dropout": 0.3}
+    options = {"kind": kind, "learn_rates": learn_rates, "dropout": 0.3}
     engines = [
-        make_maml(head, inner_steps=3, add_gradient=add_gradient, **options)
-        for add_gradient in (None, PEERS[peer])
+        make_learner(head, inner_steps=3, engine=engine, **options)
+        for engine in ("functional", peer)
     ]
-    ours, theirs = (maml.meta_gradient(meta, [make_episode()]) for maml, meta in engines)
+    ours, theirs = (learner.meta_gradient(meta, [make_episode()]) for learner, meta in engines)
     assert theirs.losses == pytest.approx(ours.losses, rel=1e-12)
     assert theirs.scores == ours.scores
     assert difference(theirs.gradient, ours.gradient) < 1e-10

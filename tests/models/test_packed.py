@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaformer_cli.tasks.packing import pack, pad
+from metaformer_cli.models.packed import pack, pad
 
 batches = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=7), min_size=1, max_size=7)
 

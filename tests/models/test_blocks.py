@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from metaformer_cli.models.transformer import TransformerEncoder, rotate, sinusoids, turns
-from metaformer_cli.tasks.packing import pack
+from metaformer_cli.models.blocks import TransformerEncoder, rotate, sinusoids, turns
+from metaformer_cli.models.packed import pack
 
 VOCABULARY, LONGEST, WIDTH, HEADS = 11, 9, 8, 2
 POSITIONS, NORMS = ("sinusoidal", "learned", "rotary"), ("pre", "post")

@@ -1,0 +1,141 @@
+"""What learners that compare features share; each says in its own file how it scores.
+
+There is no inner loop: adapting is one pass over the support set, and the meta-gradient is the
+gradient of the query loss.
+
+Shape suffixes: N support examples, M query examples, C classes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from metaformer_cli.episode import Episode, Examples, Objective
+from metaformer_cli.learners import memory
+from metaformer_cli.learners.batch import Rows
+from metaformer_cli.learners.engine import Engine, in_float
+from metaformer_cli.learners.inner_loop import gradient_of, tracked
+from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
+from metaformer_cli.models.model import FeatureModel, Inputs, Parameters
+
+
+class FeatureLearner:
+    """The base of learners that compare features.
+
+    The meta-parameters are the model's, without those that start a classifier, and the learner's
+    `own`.
+
+    Args:
+        model: gives the features.
+        objective: the loss of the outer loop, and the scores.
+        run_by: says in which precision products are.
+
+    Raises:
+        ValueError: the model gives no features.
+    """
+
+    # what all such learners refuse, beside what the mark of one says
+    refuses: ClassVar[Mapping[str, str]] = {
+        "engine.compile": "it has no inner loop to compile",
+        "engine.kept_steps": "it has no inner steps",
+        "model.head": "it compares features, and starts no classifier",
+    }
+    undecayed: frozenset[str] = frozenset()
+    advice: str = "another train.lr, more train.meta_batch"
+    lower: ClassVar[str] = ""
+    exact: bool = True
+
+    def __init__(self, model: FeatureModel, objective: Objective, run_by: Engine) -> None:
+        if not isinstance(model, FeatureModel):
+            raise ValueError(
+                "this learner compares features, and the model gives none: "
+                "expected model=transformer or model=pretrained"
+            )
+        self.model, self.objective, self.engine = model, objective, run_by
+
+    def own(self) -> Parameters:
+        """The learner's own meta-parameters before training."""
+        return {}
+
+    def scores(
+        self, meta: Parameters, support_ND: Tensor, support: Inputs, query_MD: Tensor
+    ) -> Tensor:
+        """What the objective asks of the queries, such as [M, C] how well each fits each class.
+
+        Args:
+            meta: with what `own` gave.
+            support_ND: features of the support set.
+            support: its inputs, with its `targets` [N]; the numbers of classes are `classes` [C].
+            query_MD: features of the queries; none may matter to another's scores.
+        """
+        raise NotImplementedError
+
+    def initial_parameters(self) -> Parameters:
+        """The meta-parameters before training."""
+        meta = {
+            name: value.detach().clone()
+            for name, value in self.model.named_parameters()
+            if value.requires_grad and name not in self.model.starting
+        }
+        device = next(self.model.parameters()).device
+        return meta | {name: value.to(device) for name, value in self.own().items()}
+
+    def outputs(self, meta: Parameters, support: Inputs, query: Inputs) -> Tensor:
+        """What the objective asks of the queries, of prepared inputs, in one pass over both sets.
+
+        Args:
+            meta: with what `own` gave.
+            support: with its `targets`.
+            query: without any.
+        """
+        support_ND = self.model.features(meta, support)
+        return self.scores(meta, support_ND, support, self.model.features(meta, query))
+
+    def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
+        """Keep the support set: one predictor, which reads it beside the queries."""
+        read = {**self.model.prepare(support.inputs), "targets": support.targets}
+
+        def predict(examples: Examples) -> Tensor:
+            with self.engine.products(support.targets.device.type):
+                return in_float(self.outputs(meta, read, self.model.prepare(examples.inputs)))
+
+        yield predict
+
+    def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
+        """The mean over episodes of the query loss's gradient with respect to `meta`."""
+        total = {name: torch.zeros_like(value) for name, value in meta.items()}
+        losses, scores = [], []
+        for episode in episodes:
+            parts = episode.support, episode.query
+            rows = Rows(self.model, [[part.inputs for part in parts]], stacked=False)
+            support, query = (rows.batch([part], [episode.seed]) for part in parts)
+            picked = tracked(rows.pick(meta))
+            with self.engine.products(episode.query.targets.device.type):
+                outputs = self.outputs(picked, support.draw("support"), query.draw("query"))
+                loss = self.objective.loss(outputs, episode.query.targets)
+            rows.add(total, gradient_of(loss, picked))
+            losses.append(loss.item())
+            found = self.objective.measure(in_float(outputs.detach()), episode.query)
+            scores.append(found[self.objective.lead.name])
+        for value in total.values():
+            value.div_(len(episodes))
+        return MetaGradient(total, losses, scores)
+
+    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
+        """What meta-training takes, judged by one episode."""
+        parts = episode.support, episode.query
+        passed = sum(self.model.activations(part.inputs) for part in parts)
+        one = memory.episode_bytes(0, passed, inner_steps=0, kept_steps=0)
+        return Footprint(0, memory.resident_bytes(self.model, meta), one)
+
+    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
+        """Nothing to choose: episodes run one by one."""
+
+    def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
+        """What the model writes for other programs."""
+        return self.model.export(folder, meta)

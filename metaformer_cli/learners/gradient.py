@@ -1,0 +1,387 @@
+"""What learners that adapt by gradient steps share; each says in its own file how it differs.
+
+The meta-parameters are one flat mapping: the model's own, and `rate.*`, the logarithm of the inner
+rate of each adapted tensor.
+
+    θ  what an episode adapts: some of the meta-parameters, and what the model adds
+    φ  what acts in its steps besides, without being adapted
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+
+from metaformer_cli.choices import at_least, matching, positive, tunable
+from metaformer_cli.episode import Episode, Examples, Objective
+from metaformer_cli.learners import memory
+from metaformer_cli.learners.adapted import adapted_names, trunk_depth
+from metaformer_cli.learners.batch import Batch, Rows
+from metaformer_cli.learners.engine import Engine, Function, in_float
+from metaformer_cli.learners.inner_loop import (
+    EXACT,
+    Differentiation,
+    PullBack,
+    Step,
+    descend,
+    gradient_of,
+    sgd_step,
+    tracked,
+    vjp,
+)
+from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
+from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters
+
+INNER_LR = 0.3  # where neither the user nor the model says
+
+# (learner, total, meta, episodes) adds each episode's gradient to the total, in place, and
+# returns the episodes' query losses and their outputs.
+AddGradient = Callable[
+    ["GradientLearner", Parameters, Parameters, Sequence[Episode]],
+    tuple[list[float], list[Tensor]],
+]
+
+
+@dataclass
+class Start:
+    """Where the inner loops of episodes that run as one begin.
+
+    Attributes:
+        theta: θ₀.
+        phi: φ of the steps.
+        query_phi: φ of the query set.
+        support: what the steps read.
+        query: what the outer loss reads.
+        back: (of_theta, of_phi, of_query_phi) adds the gradient with respect to the
+            meta-parameters to that of all episodes.
+    """
+
+    theta: Parameters
+    phi: Parameters
+    query_phi: Parameters
+    support: Batch
+    query: Batch
+    back: Callable[[Parameters, Parameters, Parameters], None]
+
+
+class GradientLearner:
+    """The base of learners that adapt by gradient steps.
+
+    Args:
+        model: what is adapted.
+        objective: the loss of the inner and the outer loop, and the scores.
+        run_by: how inner loops are run.
+
+    Attributes:
+        differentiation: how the unrolled inner loop is differentiated.
+        adapted: the names of the meta-parameters that an episode adapts.
+        depth: of the trunk, below all that adapts.
+
+    Raises:
+        ValueError: the model has fewer layers, or no such part to adapt, or PyTorch would compile
+            mapped steps for each length anew.
+    """
+
+    differentiation: ClassVar[Differentiation]
+    lower: ClassVar[str] = "learner.inner_lr, "
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        run_by: Engine,
+        *,
+        inner_lr: Annotated[
+            float | None, positive
+        ] = None,  # of every inner step, or what learned ones start from; null: what suits the
+        # model, else 0.3
+        inner_steps: Annotated[int, at_least(1)] = 5,  # gradient steps on the support set
+        learn_rates: bool = True,  # one inner rate a tensor, meta-learned (Li et al. 2017)
+        adapt: Annotated[
+            str,
+            matching(
+                r"all|head|last_[1-9]\d*|bias_norm|lora",
+                "all, head, bias_norm, lora or last_N, e.g. learner.adapt=last_2",
+            ),
+        ] = "all",  # all | head | last_N | bias_norm | lora: what the inner loop adapts
+        lora_rank: Annotated[int, at_least(1)] = 8,  # of adapt=lora
+        chunk: Annotated[
+            int | None, at_least(1), tunable
+        ] = None,  # episodes that run as one; null: one on a CPU, what fits on a GPU
+    ) -> None:
+        if run_by.compile and (chunk or 1) > 1:
+            raise ValueError(
+                f"engine.compile=true and learner.chunk={chunk}: expected one of the two, since "
+                "PyTorch would compile mapped steps for each length anew; leave one out"
+            )
+        self.model, self.objective = model, objective
+        self.inner_lr = INNER_LR if inner_lr is None else inner_lr
+        self.inner_steps = inner_steps
+        self.learn_rates, self.chunk = learn_rates, chunk
+        self.advice = (
+            f"{model.advice}learner.learn_rates=true, another learner.inner_lr,\n  another train.lr"
+        )
+        if adapt == "lora":
+            model.add_lora(lora_rank)
+        self.adapted = adapted_names(model, adapt)
+        self.depth = trunk_depth(model, self.adapted)
+        self.exact = self.differentiation is EXACT
+        self.rates = [f"rate.{name}" for name in (*sorted(self.adapted), *model.added)]
+        self.undecayed = frozenset(self.rates)
+        self.add_gradient: AddGradient = type(self).add_meta_gradient
+        self.use(replace(run_by, chunk=chunk or 1))
+
+    def use(self, engine: Engine) -> None:
+        """Run inner loops by another engine."""
+        self.engine = engine
+        shared = {name: value.ndim for name, value in self.model.named_parameters()}
+        shared |= dict.fromkeys(self.rates, 0)
+        varying = {**self.model.varying, HIDDEN: 0}
+        run = partial(engine.run, shared=shared, varying=varying)
+        self.run_trunk = run(self.trunk, plain=False)
+        self.run_start = run(self.start, plain=False)
+        self.run_step = run(self.step, plain=self.differentiation.twice)
+        self.run_query = run(self.query_loss, plain=False)
+        alone = replace(engine, chunk=1)
+        self.run_step_alone = alone.run(self.step, plain=False, shared=shared, varying=varying)
+
+    def initial_parameters(self) -> Parameters:
+        """The meta-parameters before training."""
+        meta = {
+            name: value.detach().clone()
+            for name, value in self.model.named_parameters()
+            if value.requires_grad
+        }
+        if not self.learn_rates:
+            return meta
+        like = next(self.model.parameters())
+        return meta | {name: like.new_tensor(math.log(self.inner_lr)) for name in self.rates}
+
+    # What a learner is made of: pure functions of θ, φ and a batch, which the engine runs.
+
+    def rate(self, name: str, phi: Parameters) -> Tensor | float:
+        """α of the adapted tensor `name`."""
+        return phi[f"rate.{name}"].exp() if self.learn_rates else self.inner_lr
+
+    def step(self, theta: Parameters, phi: Parameters, batch: Inputs) -> Parameters:
+        """θₖ₊₁ from θₖ, on the support set: θ - α∇L(θ)."""
+
+        def loss(theta: Parameters) -> Tensor:
+            outputs = self.model.outputs(theta | phi, batch, self.depth)
+            return self.objective.loss(outputs, batch["targets"])
+
+        rates = {name: self.rate(name, phi) for name in theta}
+        return sgd_step(self.engine.gradient, loss, theta, rates)
+
+    def query_loss(
+        self, theta: Parameters, phi: Parameters, batch: Inputs
+    ) -> tuple[Tensor, Tensor]:
+        """The loss that the outer loop minimises, and the outputs."""
+        outputs = self.model.outputs(theta | phi, batch, self.depth)
+        return self.objective.loss(outputs, batch["targets"]), outputs
+
+    def start(self, meta: Parameters, trunk: Parameters, batch: Inputs) -> Parameters:
+        """What the model adds for an episode."""
+        return self.model.start(meta | trunk, batch, batch["targets"], self.depth)
+
+    def trunk(self, meta: Parameters, nothing: Parameters, batch: Inputs) -> Parameters:
+        """What an episode computes once, because it lies below all that adapts."""
+        return self.model.trunk(meta | nothing, batch, self.depth)
+
+    def of_rates(self, of_theta: Parameters, first: Parameters, last: Parameters) -> Parameters:
+        """The gradient with respect to log α, where inner gradients g are constants.
+
+        Then θ_K = θ₀ - Σ α g, and its derivative is θ_K - θ₀.
+        """
+        return {
+            f"rate.{name}": (of_theta[name] * (last[name] - first[name])).sum()
+            for name in (first if self.learn_rates else ())
+        }
+
+    # How the parts make a meta-gradient and an adapted model.
+
+    def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
+        """The mean over episodes of the query loss's gradient with respect to `meta`."""
+        total = {name: torch.zeros_like(value) for name, value in meta.items()}
+        losses, scores = [0.0] * len(episodes), [0.0] * len(episodes)
+        lead = self.objective.lead.name
+        for places in self.engine.chunks(episodes):
+            some = [episodes[place] for place in places]
+            found = self.add_gradient(self, total, meta, some)
+            for place, episode, loss, outputs in zip(places, some, *found, strict=True):
+                losses[place] = loss
+                own = outputs[: len(episode.query.targets)]  # of several, padded to the longest
+                scores[place] = self.objective.measure(own, episode.query)[lead]
+        for value in total.values():
+            value.div_(len(episodes))
+        return MetaGradient(total, losses, scores)
+
+    def add_meta_gradient(
+        self, total: Parameters, meta: Parameters, episodes: Sequence[Episode]
+    ) -> tuple[list[float], list[Tensor]]:
+        """The learner's algorithm: see `AddGradient`."""
+        raise NotImplementedError
+
+    def begin(self, total: Parameters, meta: Parameters, episodes: Sequence[Episode]) -> Start:
+        """Read the episodes; run what lies below all that adapts; add what the model adds."""
+        stacked = self.engine.mapped
+        seeds = [episode.seed for episode in episodes]
+        sets = [[episode.support.inputs, episode.query.inputs] for episode in episodes]
+        rows = Rows(self.model, sets, stacked=stacked)
+        support = rows.batch([episode.support for episode in episodes], seeds)
+        query = rows.batch([episode.query for episode in episodes], seeds)
+        meta = rows.pick(meta)
+        theta, phi = self.split(meta)
+        trunk, back_to_trunk = self._once(phi, support)
+        query_trunk, back_to_query_trunk = self._once(phi, query)
+        added, back_to_added = self._added(meta, trunk, support)
+
+        def back(of_theta: Parameters, of_phi: Parameters, of_query_phi: Parameters) -> None:
+            of_meta, of_trunk = back_to_added({name: of_theta[name] for name in added})
+            for name, value in trunk.items():
+                by_start = of_trunk.get(name, torch.zeros_like(value))
+                of_trunk[name] = of_phi.get(name, 0) + by_start
+            for found in (without(of_theta, added), without(of_phi, trunk)):
+                rows.add(total, found)
+            rows.add(total, without(of_query_phi, query_trunk))
+            rows.add(total, of_meta)
+            rows.add(total, back_to_trunk(of_trunk)[0])
+            rows.add(total, back_to_query_trunk(of_query_phi)[0])
+
+        return Start(theta | added, phi | trunk, phi | query_trunk, support, query, back)
+
+    def steps(self, support: Batch, run_step: Function | None = None) -> list[Step]:
+        """The K inner steps on a support set; on an empty one, they leave θ as it is."""
+        run = run_step or self.run_step
+        if support.empty:
+            return [lambda theta, _: theta] * self.inner_steps
+
+        def step(k: int) -> Step:
+            return lambda theta, phi: run(theta, phi, support.draw(k))
+
+        return [step(k) for k in range(self.inner_steps)]
+
+    def unroll(
+        self, steps: Sequence[Step], theta: Parameters, phi: Parameters
+    ) -> tuple[Parameters, PullBack]:
+        """θ_K, and what pulls a gradient with respect to it back to θ₀ and φ."""
+        return self.differentiation.unroll(
+            steps, theta, phi, kept_steps=self.engine.kept_steps, of_rates=self.of_rates
+        )
+
+    def judge_queries(
+        self, theta: Parameters, phi: Parameters, query: Batch
+    ) -> tuple[list[float], list[Tensor], Parameters, Parameters]:
+        """Each episode's loss and outputs, and the loss's gradients with respect to θ and φ."""
+        theta, phi = tracked(theta), tracked(phi)
+        losses, outputs = self.run_query(theta, phi, query.draw("query"))
+        found = gradient_of(losses.sum(), theta | phi)
+        outputs = in_float(outputs.detach())
+        return (
+            losses.detach().reshape(-1).tolist(),
+            list(outputs) if self.engine.mapped else [outputs],
+            {name: found[name] for name in theta},
+            {name: found[name] for name in phi},
+        )
+
+    def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
+        """Adapt to a support set: a predictor after 0, 1, … K inner steps."""
+        model, depth = self.model, self.depth
+        device = support.targets.device.type
+        rows = Rows(model, [[support.inputs]], stacked=False)
+        batch = rows.batch([support], seeds=None)
+        picked = rows.pick(meta)
+        with torch.no_grad(), self.engine.products(device):
+            trunk = {} if batch.empty else model.trunk(picked, batch.tensors, depth)
+            added = model.start(picked | trunk, batch.tensors, support.targets, depth)
+        theta, phi = self.split(picked)
+
+        @lru_cache(maxsize=1)  # the same queries are often asked after each step
+        def read(examples: Examples) -> tuple[Inputs, Parameters]:
+            inputs = model.prepare(examples.inputs)
+            return inputs, model.trunk(meta, inputs, depth)
+
+        def predictor(theta: Parameters) -> Predictor:
+            whole = meta | rows.restore(theta, meta)
+
+            def predict(examples: Examples) -> Tensor:
+                with self.engine.products(device):
+                    inputs, trunk = read(examples)
+                    return in_float(model.outputs(whole | trunk, inputs, depth))
+
+            return predict
+
+        yield predictor(theta | added)
+        steps = self.steps(batch, self.run_step_alone)
+        yield from map(predictor, descend(steps, theta | added, phi | trunk))
+
+    def split(self, meta: Parameters) -> tuple[Parameters, Parameters]:
+        """What an episode adapts of the meta-parameters, and what acts in its steps besides."""
+        theta = {name: value for name, value in meta.items() if name in self.adapted}
+        phi = {
+            name: value
+            for name, value in meta.items()
+            if name not in theta and name not in self.model.starting
+        }
+        return theta, phi
+
+    def _once(self, phi: Parameters, batch: Batch) -> tuple[Parameters, PullBack]:
+        """What lies below all that adapts, and what pulls a gradient back to φ; or nothing."""
+        if self.depth == 0 or batch.empty:
+            return {}, lambda _: ({}, {})
+        return vjp(lambda phi, _: self.run_trunk(phi, {}, batch.draw("trunk")), phi, {})
+
+    def _added(
+        self, meta: Parameters, trunk: Parameters, support: Batch
+    ) -> tuple[Parameters, PullBack]:
+        """What the model adds, and what pulls a gradient back to what that reads; or nothing."""
+        if not self.model.added:
+            return {}, lambda _: ({}, {})
+        if not self.model.starts_from_support:
+            meta = {name: meta[name] for name in meta if name in self.model.starting}
+        return vjp(
+            lambda meta, trunk: self.run_start(meta, trunk, support.draw("start")), meta, trunk
+        )
+
+    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
+        """What meta-training takes, judged by one episode."""
+        adapted = self.adapted_count(meta, episode)
+        held = memory.resident_bytes(self.model, meta)
+        parts = episode.support, episode.query
+        one = memory.episode_bytes(
+            adapted,
+            max(self.model.activations(part.inputs) for part in parts),
+            inner_steps=self.inner_steps if self.differentiation.twice else 0,
+            kept_steps=min(self.engine.kept_steps, self.inner_steps),
+        )
+        return Footprint(adapted, held, one, self.engine.chunk)
+
+    def adapted_count(self, meta: Parameters, episode: Episode) -> int:
+        """How many numbers an episode adapts: of embeddings, only the rows that it uses."""
+        rows = Rows(self.model, [[episode.support.inputs, episode.query.inputs]], stacked=False)
+        picked = rows.pick(meta)
+        added = self.model.added_count(episode.support.inputs)
+        return added + sum(picked[name].numel() for name in self.adapted)
+
+    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
+        """Run as many episodes as one as half of the free bytes hold, where nobody has chosen."""
+        if self.chunk is None and not self.engine.compile:
+            found = self.footprint(meta, episode)
+            chunk = memory.chunk_that_fits(free // 2 - found.held, found.episode, most)
+            self.use(replace(self.engine, chunk=chunk))
+
+    def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
+        """What the model writes for other programs."""
+        return self.model.export(folder, meta)
+
+
+def without(parameters: Parameters, others: Parameters) -> Parameters:
+    """Those whose names the others do not have."""
+    return {name: value for name, value in parameters.items() if name not in others}

@@ -1,0 +1,184 @@
+"""What every task is: how rows become episodes, how they are judged, and what a person gets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from metaformer_cli.data.dataset import Dataset
+from metaformer_cli.data.files import Record
+from metaformer_cli.episode import (
+    Drawn,
+    Episode,
+    Examples,
+    Groups,
+    Objective,
+    Row,
+    derive_seed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    Predictor = Callable[[Examples], Tensor]
+
+
+class Task:
+    """The base of tasks: all that is particular to one is in its own file.
+
+    A task's options are those of its constructor. What it learns from the training groups, such as
+    a tokenizer, is its state: text, which checkpoints keep.
+
+    Attributes:
+        words: what a group is called, and several, and several rows.
+        title: an episode in short, such as `5-way 5-shot`.
+        min_groups: how many groups a split needs.
+        min_rows: how many rows a group needs.
+        reader: what models must know of the inputs; there once the state is.
+    """
+
+    words: ClassVar[tuple[str, str, str]]
+    title: str
+    min_groups: int
+    min_rows: int
+    reader: Any
+
+    @property
+    def objective(self) -> Objective:
+        """The loss and the scores."""
+        raise NotImplementedError
+
+    def learn(self, train: Groups, brought: str) -> str:
+        """Take what there is to learn from the training groups; returns the state. By itself, none.
+
+        Args:
+            train: the groups to train on, and no others.
+            brought: what the model brings with it, such as a pretrained tokenizer; or nothing.
+        """
+        del train, brought
+        return ""
+
+    def restore(self, state: str, brought: str) -> None:
+        """Take the state that `learn` returned.
+
+        Raises:
+            ValueError: it is no such state.
+        """
+
+    def draw(self, groups: Groups, rng: random.Random, *, training: bool) -> Drawn:
+        """One episode in words, before anything is made of it.
+
+        Args:
+            groups: of one split. Their order decides nothing.
+            rng: decides everything.
+            training: whether it may vary as training episodes do.
+
+        Raises:
+            ValueError: there are too few groups, or a drawn one has too few rows.
+        """
+        raise NotImplementedError
+
+    def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
+        """A model's inputs and targets of some rows of an episode."""
+        raise NotImplementedError
+
+    # For people: what `metaformer data` shows, and what `metaformer predict` answers.
+
+    def describe(self, dataset: Dataset) -> list[tuple[str, str]]:
+        """Figures about the rows: what they are of, and the figures."""
+        del dataset
+        return []
+
+    def show(self, drawn: Drawn) -> list[str]:
+        """An episode, a line each; long lines are cut."""
+        raise NotImplementedError
+
+    @property
+    def columns(self) -> tuple[list[str], list[str]]:
+        """The columns that `predict` needs in a support file, and in a query file."""
+        raise NotImplementedError
+
+    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
+        """An episode of a person's own rows; its queries in their order.
+
+        Args:
+            support: what to adapt on.
+            query: what to answer.
+            file: the support file, for messages.
+
+        Raises:
+            ValueError: the rows cannot be used, with the file and line of one.
+        """
+        raise NotImplementedError
+
+    def answer(self, predictor: Predictor, query: Examples, drawn: Drawn) -> list[dict[str, Any]]:
+        """The columns that `predict` adds to each query row."""
+        raise NotImplementedError
+
+    def added_columns(self, drawn: Drawn) -> list[str]:
+        """The names of those columns."""
+        raise NotImplementedError
+
+    def answered(self, drawn: Drawn) -> str:
+        """What was done to the query rows, such as `labelled with 3 classes`."""
+        raise NotImplementedError
+
+
+class EpisodeSampler:
+    """Draws the episodes of one split; the same index always gives the same episode.
+
+    Args:
+        task: draws and reads them.
+        groups: of the split.
+        name: what the draws are named after, such as the split.
+        seed: what they are drawn from.
+        training: whether they may vary as training episodes do.
+    """
+
+    def __init__(
+        self, task: Task, groups: Groups, *, name: str, seed: int, training: bool = False
+    ) -> None:
+        self.task, self.groups = task, groups
+        self.name, self.seed, self.training = name, seed, training
+
+    def episode(self, index: int) -> Episode:
+        """The episode of this index."""
+        seed = derive_seed(self.seed, self.name, index)
+        drawn = self.task.draw(self.groups, random.Random(seed), training=self.training)
+        support = self.task.read(drawn.support, drawn)
+        return Episode(support, self.task.read(drawn.query, drawn), drawn.groups, seed)
+
+
+def training_sampler(task: Task, groups: Groups, seed: int) -> EpisodeSampler:
+    """Of the episodes that a run of that seed trains on."""
+    return EpisodeSampler(task, groups, name="train", seed=seed, training=True)
+
+
+def judging_sampler(task: Task, groups: Groups, split: str) -> EpisodeSampler:
+    """Of the episodes to be judged on: the same in every run, for any two learners and seeds."""
+    return EpisodeSampler(task, groups, name=split, seed=0)
+
+
+def episodes_sha256(episodes: Iterable[Episode]) -> str:
+    """A fingerprint of what the episodes ask: equal for two learners judged on the same ones."""
+    digest = hashlib.sha256()
+    for episode in episodes:
+        parts = (list(zip(*part.rows, strict=True)) for part in (episode.support, episode.query))
+        digest.update(json.dumps([episode.groups, *parts], ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def spread(numbers: Sequence[int]) -> str:
+    """How numbers are spread, in words."""
+    if not numbers:
+        return "none"
+    return (
+        f"{min(numbers):,} least, {median(numbers):,.0f} median, {fmean(numbers):,.1f} mean, "
+        f"{max(numbers):,} most"
+    )

@@ -1,0 +1,53 @@
+"""The header of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from metaformer_cli.training.checkpoint_header import FORMAT, KEY, Header, read_header
+
+
+def written(folder: Path, header: Any) -> Path:
+    file = folder / "x.safetensors"
+    save_file({"x": np.zeros(1)}, file, metadata={KEY: json.dumps(header)})
+    return file
+
+
+SOUND: dict[str, Any] = {
+    "config": {"seed": 1},
+    "state": {"task": "{}", "model": ""},
+    "progress": {"step": 3},
+}
+
+
+def test_what_is_written_is_read(tmp_path):
+    header = Header(**SOUND)
+    save_file({"x": np.zeros(1)}, tmp_path / "x", metadata=header.metadata())
+    assert read_header(tmp_path / "x") == header
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            {"format": 1, "config": {}, "tokenizer": "", "progress": {}},
+            "an older metaformer .*anew",
+        ),
+        ({"format": FORMAT + 1, **SOUND}, r"has checkpoint format 3: .*upgrade metaformer-cli"),
+        ({"format": FORMAT, **SOUND, "state": "text"}, "holds no readable configuration"),
+        ({"format": FORMAT, **SOUND, "progress": 3}, "holds no readable configuration"),
+        ({"format": FORMAT, **SOUND, "state": {"task": 1}}, "holds no readable configuration"),
+        ({"format": "2", **SOUND}, "holds no readable configuration"),
+        ([], "holds no readable configuration"),
+    ],
+)
+def test_another_header_is_refused_in_one_line(header, said, tmp_path):
+    with pytest.raises(ValueError, match=said) as refused:
+        read_header(written(tmp_path, header))
+    assert "\n" not in str(refused.value)
