@@ -18,7 +18,7 @@ from metaformer_cli.models.model import Model, Parameters
 
 @learner("maml")
 class MAML(GradientLearner):
-    """The exact, second-order meta-gradient through the inner loop (Finn et al. 2017).
+    """MAML: the exact, second-order meta-gradient through the inner loop (Finn et al. 2017).
 
     Algorithms 1 and 2 there, one episode or several side by side; the inner rates may be learned
     (Li et al. 2017, Meta-SGD), one a tensor, as Antoniou et al. (2019) found to suffice.
