@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -19,11 +20,22 @@ class Rows:
         model: whose embeddings.
         sets: of inputs that look them up, those of one episode together.
         stacked: whether tensors get a first axis, of episodes.
+        alike: other meta-parameters that have a row for each of an embedding's -> the embedding.
     """
 
-    def __init__(self, model: Model, sets: Sequence[Sequence[Inputs]], *, stacked: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        sets: Sequence[Sequence[Inputs]],
+        *,
+        stacked: bool,
+        alike: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.model, self.stacked = model, stacked
-        self.of_episode = [used_rows(model, *inputs) for inputs in sets]
+        used = [used_rows(model, *inputs) for inputs in sets]
+        self.of_episode = [
+            own | {name: own[embedding] for name, embedding in alike.items()} for own in used
+        ]
 
     def batch(self, sets: Sequence[Examples], seeds: Sequence[int] | None) -> Batch:
         """One set of each episode, its tokens numbered as in `pick`."""

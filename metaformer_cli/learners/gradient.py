@@ -10,10 +10,11 @@ rate of each adapted tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import torch
@@ -83,6 +84,8 @@ class GradientLearner:
         differentiation: how the unrolled inner loop is differentiated.
         adapted: the names of the meta-parameters that an episode adapts.
         depth: of the trunk, below all that adapts.
+        row_wise: the rates that have a row for each of an embedding's -> the embedding; none
+            where there is one rate a tensor.
 
     Raises:
         ValueError: the model has fewer layers, or no such part to adapt, or PyTorch would compile
@@ -91,6 +94,7 @@ class GradientLearner:
 
     differentiation: ClassVar[Differentiation]
     lower: ClassVar[str] = "learner.inner_lr, "
+    row_wise: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -142,7 +146,7 @@ class GradientLearner:
         """Run inner loops by another engine."""
         self.engine = engine
         shared = {name: value.ndim for name, value in self.model.named_parameters()}
-        shared |= dict.fromkeys(self.rates, 0)
+        shared |= {name: value.ndim for name, value in self.first_rates().items()}
         varying = {**self.model.varying, HIDDEN: 0}
         run = partial(engine.run, shared=shared, varying=varying)
         self.run_trunk = run(self.trunk, plain=False)
@@ -159,10 +163,13 @@ class GradientLearner:
             for name, value in self.model.named_parameters()
             if value.requires_grad
         }
-        if not self.learn_rates:
-            return meta
+        return meta | self.first_rates()
+
+    def first_rates(self) -> Parameters:
+        """The learned rates' logarithms before training, one a tensor; none where none are."""
         like = next(self.model.parameters())
-        return meta | {name: like.new_tensor(math.log(self.inner_lr)) for name in self.rates}
+        rates = self.rates if self.learn_rates else ()
+        return {name: like.new_tensor(math.log(self.inner_lr)) for name in rates}
 
     # What a learner is made of: pure functions of θ, φ and a batch, which the engine runs.
 
@@ -234,7 +241,7 @@ class GradientLearner:
         stacked = self.engine.mapped
         seeds = [episode.seed for episode in episodes]
         sets = [[episode.support.inputs, episode.query.inputs] for episode in episodes]
-        rows = Rows(self.model, sets, stacked=stacked)
+        rows = Rows(self.model, sets, stacked=stacked, alike=self.row_wise)
         support = rows.batch([episode.support for episode in episodes], seeds)
         query = rows.batch([episode.query for episode in episodes], seeds)
         meta = rows.pick(meta)
@@ -295,7 +302,7 @@ class GradientLearner:
         """Adapt to a support set: a predictor after 0, 1, … K inner steps."""
         model, depth = self.model, self.depth
         device = support.targets.device.type
-        rows = Rows(model, [[support.inputs]], stacked=False)
+        rows = Rows(model, [[support.inputs]], stacked=False, alike=self.row_wise)
         batch = rows.batch([support], seeds=None)
         picked = rows.pick(meta)
         with torch.no_grad(), self.engine.products(device):

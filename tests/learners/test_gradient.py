@@ -14,6 +14,7 @@ from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.fomaml import FOMAML
 from metaformer_cli.learners.maml import MAML
 
+WIDTH = 4  # of the fixtures' model
 HEADS = ("prototype", "copied", "linear")
 EMBEDDING = "encoder.backbone.embedding.weight"
 
@@ -204,3 +205,41 @@ def test_compiling_and_mapping_at_once_is_refused_in_one_line(make_learner):
     with pytest.raises(ValueError, match=expected) as error:
         make_learner(run_by=Engine(compile=True), chunk=2)
     assert "\n" not in str(error.value)
+
+
+class ElementWise(MAML):
+    """Meta-SGD (Li et al. 2017): a rate for each element, of embeddings too."""
+
+    def __init__(self, model, *others, **options):
+        self.row_wise = {f"rate.{name}": name for name in model.lookups}
+        super().__init__(model, *others, **options)
+
+    def first_rates(self):
+        values = {**dict(self.model.named_parameters()), "classifier.weight": torch.zeros(1, WIDTH)}
+        values["classifier.bias"] = torch.zeros(1)  # any number of ways
+        return {
+            name: torch.full_like(values[name.removeprefix("rate.")], -1.0).detach()
+            for name in self.rates
+        }
+
+
+def test_rates_may_be_of_each_element_also_where_episodes_use_some_rows_of_an_embedding(
+    make_learner, make_episode
+):
+    learner, meta = make_learner("copied", kind=ElementWise)
+    assert meta[f"rate.{EMBEDDING}"].shape == meta[EMBEDDING].shape
+    episode = make_episode()
+    direction = {name: torch.randn_like(value) for name, value in meta.items()}
+
+    def loss(step: float) -> float:
+        moved = {name: value + step * direction[name] for name, value in meta.items()}
+        *_, predictor = learner.adaptation(moved, episode.support)
+        return float(F.cross_entropy(predictor(episode.query), episode.query.targets))
+
+    found = learner.meta_gradient(meta, [episode]).gradient
+    slope = sum(float((found[name] * direction[name]).sum()) for name in meta)
+    assert slope == pytest.approx((loss(1e-5) - loss(-1e-5)) / 2e-5, rel=1e-6)
+    learner.use(replace(learner.engine, chunk=2))
+    together = learner.meta_gradient(meta, [episode, episode]).gradient
+    for name, value in found.items():
+        assert_same(together[name], value, rtol=1e-9, atol=1e-12)
