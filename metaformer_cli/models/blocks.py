@@ -139,7 +139,9 @@ class TransformerEncoder(nn.Module):
         And, where there are not, [U, D] those of the types: all tokens of a type are alike.
         """
         # Not nn.Embedding's own lookup: its second derivative would be compiled for one U alone.
-        types_UD = self.embedding.weight.index_select(0, inputs["types"]) * self.embedding_scale
+        types_UD = self.embedding.weight.index_select(0, inputs["types"])
+        if self.embedding_scale != 1:
+            types_UD = types_UD * self.embedding_scale
         x_TD = types_UD.index_select(0, inputs["type_of"])
         if self.positions == "learned":
             return x_TD + self.position_embedding.weight.index_select(0, inputs["positions"]), None
