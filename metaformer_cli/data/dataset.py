@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from metaformer_cli.data.problems import Problems, did_you_mean
+from metaformer_cli.data.problems import Problems, counted, did_you_mean
+from metaformer_cli.data.spelling import MISSING, alike, quoted, visible
 from metaformer_cli.episode import Row
+
+SAID = 20  # merged labels that are named: more would hide them
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Dataset:
         splits: "train", "valid" and "test" -> the groups of that split.
         dropped: why, in words -> how many rows were left out.
         problems: a few of the faults behind that, with file and line.
+        others: name -> the sound rows of a group that is in no split, or too small for one.
+        notes: what else was found or decided when it was read, each in words.
     """
 
     name: str
@@ -37,6 +43,14 @@ class Dataset:
     splits: Mapping[str, tuple[str, ...]]
     dropped: Mapping[str, int]
     problems: tuple[str, ...] = ()
+    others: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person must know who did not look at the rows: the notes, and what is left out."""
+        lost = [f"{counted(rows, 'row')}: {why}" for why, rows in self.dropped.items()]
+        return [*self.notes, *([f"left out {'; '.join(lost)}"] if lost else [])]
 
     def split(
         self, name: str, *, least: int = 1, called: tuple[str, str] = ("class", "classes")
@@ -74,32 +88,40 @@ def sound_rows(
     """Groups rows by label, without those that have a fault; the faults go to `problems`.
 
     A text with two labels loses all its rows: nobody can say which label is right. Of a row that
-    is repeated the first stays. Labels keep the order of their first row, and one that loses all
-    its rows keeps an empty list.
+    is repeated the first stays; a text is repeated by one that looks the same (`spelling.visible`).
+    Classes whose names look alike (`spelling.alike`) are a fault too, and become one, under the
+    more frequent name: to leave either out would lose sound rows. Labels keep the order of their
+    first row, and one that loses all its rows keeps an empty list.
     """
-    first: dict[str, LabelledText] = {}  # text -> the first row that has it
+    rows = list(rows)
+    if group == "class":
+        rows = _merged_classes(rows, problems)
+        _note_missing(rows, problems)
+    first: dict[str, LabelledText] = {}  # what is seen of a text -> the first row that has it
     conflicting: set[str] = set()
     classes: dict[str, list[LabelledText]] = {}
     label, said, kind = group, f"in {group}", f"same text in two {group}s"
     if group == "class":
         label, said, kind = "label", "labelled", "conflicting labels"
     for row in rows:
-        if not row.label:
+        if not visible(row.label).strip():
             problems.add("empty label", row.source)
             continue
         classes.setdefault(row.label, [])
-        if not row.text.strip():
+        text = visible(row.text)
+        if not text.strip():
             problems.add("empty text", row.source)
             continue
-        earlier = first.setdefault(row.text, row)
+        earlier = first.setdefault(text, row)
         if earlier is row:
             continue
-        if row.text not in conflicting and row.label == earlier.label:
-            details = f"same text and {label} as {_seen_from(row, earlier)}"
+        if text not in conflicting and row.label == earlier.label:
+            same = "same text" if row.text == earlier.text else "text that looks the same"
+            details = f"{same} and {label} as {_seen_from(row, earlier)}"
             problems.add("duplicate", row.source, details=details)
         else:
-            lost = 1 if row.text in conflicting else 2  # the earlier row goes too
-            conflicting.add(row.text)
+            lost = 1 if text in conflicting else 2  # the earlier row goes too
+            conflicting.add(text)
             place = _seen_from(row, earlier)
             details = f"{said} {row.label!r}, but {earlier.label!r} at {place}"
             problems.add(kind, row.source, rows=lost, details=details)
@@ -107,6 +129,45 @@ def sound_rows(
         if text not in conflicting:
             classes[row.label].append(row)
     return classes
+
+
+def _merged_classes(rows: list[LabelledText], problems: Problems) -> list[LabelledText]:
+    """The rows, those of classes whose names look alike under one name."""
+    count = Counter(row.label for row in rows if row.label)
+    renamed = alike(count)
+    sources: dict[str, str] = {}
+    for row in rows:
+        sources.setdefault(row.label, row.source)
+    merged = []
+    for label, other in renamed.items():
+        mine = f"{quoted(label)} ({counted(count[label], 'row')})"
+        theirs = f"{quoted(other)} ({counted(count[other], 'row')})"
+        details = (
+            f"label {mine} looks like {theirs}: write them alike, or rename one; "
+            "data.problems=drop makes them one class"
+        )
+        problems.add("labels that look alike", sources[label], rows=0, details=details)
+        merged.append(f"{mine} as {theirs}")
+    if merged:
+        more = f", and {len(merged) - SAID:,} more" if len(merged) > SAID else ""
+        named = ", ".join(merged[:SAID])
+        problems.note(f"labels that look alike are read as one: {named}{more}")
+    return [
+        LabelledText(row.text, renamed[row.label], row.source) if row.label in renamed else row
+        for row in rows
+    ]
+
+
+def _note_missing(rows: Sequence[LabelledText], problems: Problems) -> None:
+    """Says which labels and texts read like a missing value that a program wrote out."""
+    for what in ("label", "text"):
+        values: list[str] = [getattr(row, what) for row in rows]
+        found = Counter(value for value in values if value.casefold() in MISSING)
+        for value, count in found.items():
+            problems.note(
+                f"{counted(count, 'row')} with the {what} {value!r}, which is taken as it stands, "
+                "though programs write it for what is missing"
+            )
 
 
 def _seen_from(row: LabelledText, earlier: LabelledText) -> str:
@@ -123,6 +184,7 @@ def build_dataset(
     problems: Literal["refuse", "drop"] = "refuse",
     min_rows: int = 1,
     group: str = "class",
+    found: Problems | None = None,
 ) -> Dataset:
     """Checks the rows, splits their classes, and checks the classes.
 
@@ -132,14 +194,17 @@ def build_dataset(
         split: from all labels to the labels of each split. It sees every class, however small, so
             that a class never changes its split when `min_rows` does.
         problems: "refuse" raises an error about any fault; "drop" leaves out rows with an empty
-            text or label, repeated rows, texts with two labels, and classes that are too small.
+            text or label, repeated rows, texts with two labels, and classes that are too small,
+            and makes one of classes whose names look alike.
         min_rows: rows that a class of a split needs: shots + queries.
         group: what messages call a class.
+        found: has, once all rows are read, what was wrong with those that could not be; None:
+            nothing.
 
     Raises:
         ValueError: no rows, one class only, or faults to refuse; and what `split` raises.
     """
-    found = Problems()
+    found = Problems() if found is None else found
     sources: dict[str, str] = {}
 
     def seen() -> Iterable[LabelledText]:
@@ -152,6 +217,7 @@ def build_dataset(
         raise ValueError(
             f"{name}: expected at least two classes, found "
             + (f"only {next(iter(classes))!r}" if classes else "none")
+            + (f"; {found.in_words}" if found.found else "")
             + "; is data.label_field the right field?"
         )
     splits = split(list(classes))
@@ -173,12 +239,10 @@ def build_dataset(
         part: tuple(label for label in labels if label not in small)
         for part, labels in splits.items()
     }
-    groups = {
-        label: tuple((row.text,) for row in classes[label])
-        for labels in splits.values()
-        for label in labels
-    }
+    rows_of = {label: tuple((row.text,) for row in own) for label, own in classes.items()}
+    groups = {label: rows_of.pop(label) for labels in splits.values() for label in labels}
     dropped = dict(found.rows)
-    if unlisted := sum(len(classes[label]) for label in classes.keys() - groups.keys() - small):
+    if unlisted := sum(len(own) for label, own in rows_of.items() if label not in small):
         dropped[f"{group} in no split"] = unlisted
-    return Dataset(name, groups, splits, dropped, tuple(found.named))
+    others = {label: own for label, own in rows_of.items() if own}
+    return Dataset(name, groups, splits, dropped, tuple(found.named), others, tuple(found.notes))

@@ -1,23 +1,24 @@
-"""Tables in CSV, TSV and JSON lines: read strictly, with the line of every record; written whole.
+"""Tables in CSV, TSV and JSON lines: all their fields, with the line of every record.
 
-A file is read as strict UTF-8 (with or without a byte order mark) and held in memory.
+A file is held in memory. What is wrong with a row is counted and named, never passed over.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from metaformer_cli.data.dataset import LabelledText
-from metaformer_cli.data.problems import did_you_mean
+from metaformer_cli.data.delimited import DELIMITERS, split, table
+from metaformer_cli.data.encoding import read_text
+from metaformer_cli.data.problems import Problems, counted, did_you_mean
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl"}
-DELIMITERS = {",": "comma", "\t": "tab", ";": "semicolon"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +35,76 @@ class Record:
 
 
 def read_rows(
-    path: str | Path, *, text_field: str, label_field: str, kind: str | None = None
+    path: str | Path,
+    found: Problems,
+    *,
+    text_field: str,
+    label_field: str,
+    kind: str | None = None,
+    encoding: str | None = None,
 ) -> Iterator[LabelledText]:
-    """Reads labelled texts: `read_records` with two fields picked out.
-
-    Surrounding blanks of a label are no part of it; a text is kept as it is.
+    """Reads labelled texts: `read_records` with two fields picked out, as `labelled` says.
 
     Raises:
-        ValueError: as `read_records`, and for a text or label of a wrong type.
+        ValueError: as `read_records`.
     """
-    for record in read_records(path, kind=kind, required=(text_field, label_field)):
-        yield LabelledText(
-            text_of(record, text_field), label_of(record, label_field), record.source
-        )
+    fields = (text_field, label_field)
+    records = read_records(path, found, kind=kind, required=fields, encoding=encoding)
+    yield from labelled(records, found, str(path), text_field, label_field)
+
+
+def labelled(
+    records: Iterator[Record], found: Problems, name: str, text_field: str, label_field: str
+) -> Iterator[LabelledText]:
+    """Picks text and label of records; those of a wrong type are faults.
+
+    Surrounding blanks of a label are no part of it; a text is kept as it is.
+    """
+    blanks = 0
+    for record in records:
+        try:
+            text, label = text_of(record, text_field), label_of(record, label_field)
+        except ValueError as error:
+            found.add("wrong type", record.source, details=_without(record.source, error))
+            continue
+        value = record.values[label_field]
+        blanks += isinstance(value, str) and value != label and label != ""
+        yield LabelledText(text, label, record.source)
+    if blanks:
+        found.note(f"{name}: {counted(blanks, 'label')} read without the blanks around them")
 
 
 def read_records(
-    path: str | Path, *, kind: str | None = None, required: Sequence[str] = ()
+    path: str | Path,
+    found: Problems,
+    *,
+    kind: str | None = None,
+    required: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Iterator[Record]:
     """Reads a table, all of its fields, in order.
 
     Args:
         path: the file.
+        found: takes rows that are malformed, and what must be said of the file.
         kind: "csv" (comma, tab or semicolon, as the header shows; a .tsv file: tab) or "jsonl";
             None: as the file's suffix says.
         required: fields that the header, or every JSON line, must have.
+        encoding: of the file; None: UTF-8, or as `encoding.decoded` finds out.
 
     Raises:
-        ValueError: a missing, empty, binary or malformed file, or a missing field; with the line.
+        ValueError: a missing, empty or binary file, or one that has not a required field at all.
     """
     path = Path(path)
     kind = kind or kind_of(path)
-    text = read_text(path)
+    text = read_text(path, found, encoding)
     if not text.strip():
         raise ValueError(f"{path} is empty: expected at least one record")
-    records = _csv_records if kind == "csv" else _jsonl_records
-    record = None
-    for record in records(path, text, required):
+    read = _csv_records if kind == "csv" else _jsonl_records
+    faults, record = found.found, None
+    for record in read(path, text, required, found):
         yield record
-    if record is None:
+    if record is None and found.found == faults:
         raise ValueError(f"{path} has a header and no rows: expected at least one record")
 
 
@@ -88,66 +120,37 @@ def kind_of(path: str | Path) -> str:
     return KINDS[suffix]
 
 
-def read_text(path: str | Path) -> str:
-    """Reads a UTF-8 text file, without its byte order mark.
-
-    Raises:
-        ValueError: no such file, a directory, or bytes that are no UTF-8 text, with their line.
-    """
-    path = Path(path)
-    try:
-        return decoded(path.read_bytes(), path)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; check the path") from None
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder: expected a file") from None
-
-
-def decoded(data: bytes, path: Path) -> str:
-    """The text of a file's bytes, without its byte order mark.
-
-    Raises:
-        ValueError: they are no UTF-8 text, with their line.
-    """
-    if (nul := data.find(b"\0")) >= 0:
-        raise ValueError(
-            f"{path}:{_line_at(data, nul)}: byte {nul} is NUL: expected UTF-8 text, this is a "
-            "binary file or another encoding"
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}:{_line_at(data, error.start)}: byte {error.start} "
-            f"({data[error.start]:#04x}) is not UTF-8: save the file as UTF-8 text"
-        ) from None
-
-
 def text_of(record: Record, field: str) -> str:
-    """The text in a field.
+    """The text in a field; one that is missing (null, NaN) is empty.
 
     Raises:
         ValueError: the value is no string.
     """
     value = record.values[field]
+    if _missing(value):
+        return ""
     if not isinstance(value, str):
         raise ValueError(f"{record.source}: {field!r} must be a string, not {_in_words(value)}")
     return value
 
 
 def label_of(record: Record, field: str) -> str:
-    """The label in a field, without surrounding blanks; numbers and booleans become their text.
+    """The label in a field, without surrounding blanks; one that is missing is empty.
+
+    Whole numbers and booleans become their JSON text.
 
     Raises:
-        ValueError: the value is null, a list or an object.
+        ValueError: the value is another number, a list or an object: none of them names a class.
     """
     value = record.values[field]
+    if _missing(value):
+        return ""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (bool, int)):
         return json.dumps(value)
     raise ValueError(
-        f"{record.source}: {field!r} must be a string or a number, not {_in_words(value)}"
+        f"{record.source}: {field!r} must be a string or a whole number, not {_in_words(value)}"
     )
 
 
@@ -165,90 +168,142 @@ def require_fields(required: Sequence[str], fields: Sequence[str], source: str) 
             )
 
 
-def _csv_records(path: Path, text: str, required: Sequence[str]) -> Iterator[Record]:
-    """Reads CSV by RFC 4180, strictly: the header names the fields of every row."""
+def _csv_records(
+    path: Path, text: str, required: Sequence[str], found: Problems
+) -> Iterator[Record]:
+    """Reads CSV or TSV: the header names the fields of every row."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text, required)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    start = 1
-    try:
-        for cells in lines:
-            source, start = f"{path}:{start}", lines.line_num + 1
-            if not cells:  # a blank line
-                continue
-            if not header:
-                header = _checked_header(cells, source, required)
-                continue
-            if len(cells) != len(header):
-                raise ValueError(
-                    f"{source}: {len(cells)} fields, but the header names {len(header)}; "
-                    f'put a text that holds a {DELIMITERS[delimiter]} in "quotes"'
-                )
-            yield Record(dict(zip(header, cells, strict=True)), source)
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}:{start}: malformed CSV ({error}); is a quote left open, or not doubled?"
-        ) from None
+    header, *rows = table(text, str(path), delimiter, found)
+    fields = [cell.strip() for cell in header.cells]
+    source = f"{path}:{header.line}"
+    require_fields(required, [field for field in fields if field], source)
+    for field in required:
+        if fields.count(field) > 1:
+            raise ValueError(f"{source}: two columns are named {field!r}; rename one")
+    filled = [
+        sum(number < len(row.cells) and bool(row.cells[number].strip()) for row in rows)
+        if not field
+        else 0
+        for number, field in enumerate(fields)
+    ]
+    names = _column_names(fields, filled, str(path), found)
+    for row in rows:
+        cells = row.cells + [""] * (len(fields) - len(row.cells))
+        values = {n: cell for n, cell in zip(names, cells, strict=False) if n is not None}
+        yield Record(values, f"{path}:{row.line}")
+
+
+def _column_names(
+    fields: Sequence[str], filled: Sequence[int], path: str, found: Problems
+) -> list[str | None]:
+    """A name of its own for each column; None for one that has neither a name nor a value.
+
+    Args:
+        fields: the names in the header.
+        filled: how many rows have something in a column without a name.
+        path: the file's name, for messages.
+        found: is told which names are not the header's.
+    """
+    names: list[str | None] = []
+    for number, (field, rows) in enumerate(zip(fields, filled, strict=True), start=1):
+        if not field and not rows:
+            names.append(None)
+            continue
+        first = field or f"column {number}"
+        name, copy = first, 1
+        while name in names or (name != field and name in fields):
+            copy += 1
+            name = f"{first} ({copy})"
+        if not field:
+            found.note(
+                f"{path}: {counted(rows, 'row')} with something in {name}, which has no name"
+            )
+        elif name != field:
+            found.note(f"{path}: a second column {field!r} is called {name!r}")
+        names.append(name)
+    return names
 
 
 def _delimiter(text: str, required: Sequence[str]) -> str:
     """The delimiter under which the header has the required fields; else the most fields."""
 
     def fit(delimiter: str) -> tuple[int, int]:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        try:
-            header = [cell.strip() for cell in next(filter(None, lines), [])]
-        except csv.Error:
-            return -1, 0
+        first = next(split(text, delimiter, quotes=True))
+        if first.fault:
+            first = next(split(text, delimiter, quotes=False))
+        header = [cell.strip() for cell in first.cells]
         return sum(field in header for field in required), len(header)
 
     return max(DELIMITERS, key=fit)
 
 
-def _checked_header(cells: list[str], source: str, required: Sequence[str]) -> list[str]:
-    header = [cell.strip() for cell in cells]
-    for field in header:
-        if header.count(field) > 1:
-            raise ValueError(f"{source}: two columns are named {field!r}; rename one")
-    require_fields(required, header, source)
-    return header
-
-
-def _jsonl_records(path: Path, text: str, required: Sequence[str]) -> Iterator[Record]:
+def _jsonl_records(
+    path: Path, text: str, required: Sequence[str], found: Problems
+) -> Iterator[Record]:
     """Reads JSON lines: an object a line; blank lines are passed over."""
+    seen: dict[str, None] = {}  # all fields, in order
+    first = ""
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         if not line.strip():
             continue
         source = f"{path}:{number}"
         try:
-            value = json.loads(line, parse_constant=_refuse_constant)
-            if "\\u" in line:
-                # Half of a surrogate pair is valid JSON and no text: UTF-8 cannot hold it.
-                json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{source}: half of a surrogate pair (\\ud800 to \\udfff)") from None
-        except json.JSONDecodeError as error:
-            where = f"{error.msg} at column {error.colno}"
-            raise ValueError(f"{source}: malformed JSON ({where})") from None
+            value = _object(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{source}: JSON that cannot be read ({error})") from None
-        if not isinstance(value, dict):
-            raise ValueError(
-                f'{source}: expected a JSON object like {{"text": "...", "label": "..."}}, '
-                f"not {_in_words(value)}"
-            )
-        require_fields(required, list(value), source)
+            found.add("malformed JSON", source, details=str(error))
+            continue
+        seen |= dict.fromkeys(value)
+        first = first or source
+        try:
+            require_fields(required, list(value), source)
+        except ValueError as error:
+            found.add("missing field", source, details=_without(source, error))
+            continue
         yield Record(value, source)
+    if first:
+        require_fields(required, list(seen), first)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+def _object(line: str) -> dict[str, Any]:
+    """The object in a line of JSON.
+
+    Raises:
+        ValueError: there is none, or it cannot be read.
+        RecursionError: it is too deep.
+    """
+    try:
+        value = json.loads(line, object_pairs_hook=_distinct)
+        if "\\u" in line:
+            # Half of a surrogate pair is valid JSON and no text: UTF-8 cannot hold it.
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair (\\ud800 to \\udfff)") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"malformed JSON ({error.msg} at column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"JSON that cannot be read ({error})") from None
+    if not isinstance(value, dict):
+        raise ValueError(
+            f'expected a JSON object like {{"text": "...", "label": "..."}}, not {_in_words(value)}'
+        )
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("an object has two fields of one name")
+    return value
+
+
+def _without(source: str, error: ValueError) -> str:
+    return str(error).removeprefix(f"{source}: ")
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _in_words(value: object) -> str:
     kinds = {dict: "an object", list: "a list", str: "a string", type(None): "null"}
     return kinds.get(type(value)) or f"{json.dumps(value)}"
-
-
-def _line_at(data: bytes, position: int) -> int:
-    return data.count(b"\n", 0, position) + 1

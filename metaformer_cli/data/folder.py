@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from metaformer_cli.choices import a_path, at_least, source
 from metaformer_cli.data.dataset import Dataset, LabelledText, build_dataset
-from metaformer_cli.data.files import decoded, read_text
+from metaformer_cli.data.encoding import decoded, read_text
+from metaformer_cli.data.problems import NAMED, Problems
 from metaformer_cli.data.splits import splitter
 from metaformer_cli.episode import SPLITS
 
@@ -22,7 +23,6 @@ SUFFIXES = (".txt", ".tsv", ".tsv.gz")
 @source("folder", inputs=("text",))
 def folder(
     name: str,
-    seed: int,
     min_rows: int,
     *,
     path: Annotated[str, a_path],  # the folder; files in its sub-folders count too
@@ -30,8 +30,10 @@ def folder(
     # sub-folder, or files whose names begin alike, up to the first _
     passage: Annotated[int, at_least(20)] = 300,  # characters, of *.txt; cut at white space
     most: Annotated[int | None, at_least(1)] = None,  # passages a group, evenly spaced; null: all
+    encoding: str | None = None,  # of all files; null: see data=csv
     splits: Annotated[str | None, a_path] = None,  # folder with train.txt, valid.txt, test.txt;
-    # null: drawn from seed
+    # null: drawn from split_seed
+    split_seed: Annotated[int, at_least(0)] = 0,  # draws the split where splits is null
     problems: Literal["refuse", "drop"] = "drop",  # duplicates, passages in two groups, empty ones
 ) -> Dataset:
     """A folder of *.txt, cut into passages, and *.tsv(.gz): the last column, a passage a line.
@@ -43,10 +45,16 @@ def folder(
         ValueError: there is no such folder, or no text in it; or a file cannot be read or used.
     """
     del name
+    found = Problems()
     rows: dict[str, list[LabelledText]] = {}
     for file in files_in(Path(path), Path(splits) if splits else None):
         own = rows.setdefault(group_of(file.relative_to(path), group, path), [])
-        own.extend(LabelledText(text, "", place) for text, place in passages(file, passage))
+        own.extend(
+            LabelledText(text, "", place)
+            for text, place in passages(file, passage, found, encoding)
+        )
+    if len(found.notes) > NAMED:
+        found.notes[NAMED:] = [f"{len(found.notes) - NAMED:,} more files are no UTF-8 either"]
     if len(rows) < 2:
         raise ValueError(
             f"{path}: expected at least two groups, found only {next(iter(rows))!r}; add files, or "
@@ -60,10 +68,11 @@ def folder(
     return build_dataset(
         path,
         chosen,
-        split=splitter(splits, seed=seed),
+        split=splitter(splits, seed=split_seed),
         problems=problems,
         min_rows=min_rows,
         group="group",
+        found=found,
     )
 
 
@@ -118,20 +127,25 @@ def group_of(file: Path, group: str, folder: str) -> str:
     return file.as_posix().removesuffix(suffix)
 
 
-def passages(file: Path, length: int) -> Iterator[tuple[str, str]]:
+def passages(
+    file: Path, length: int, found: Problems, encoding: str | None = None
+) -> Iterator[tuple[str, str]]:
     """A file's passages, each with its place, "file:line".
 
     Args:
         file: a text, or a table whose lines have a passage in their last column.
         length: characters that a passage of a text has at most.
+        found: is told which encoding was found.
+        encoding: of the file, if it is known.
 
     Raises:
         ValueError: it cannot be read.
     """
     if file.name.endswith(".txt"):
-        yield from cut(file, read_text(file), length)
+        yield from cut(file, read_text(file, found, encoding), length)
         return
-    table = unpacked(file) if file.name.endswith(".gz") else read_text(file)
+    read = unpacked if file.name.endswith(".gz") else read_text
+    table = read(file, found, encoding)
     for number, line in enumerate(table.split("\n"), start=1):
         if line.strip():
             yield " ".join(line.rpartition("\t")[2].split()), f"{file}:{number}"
@@ -160,14 +174,14 @@ def cut(file: Path, text: str, length: int) -> Iterator[tuple[str, str]]:
         start = end + (joined[end : end + 1] == " ")
 
 
-def unpacked(file: Path) -> str:
+def unpacked(file: Path, found: Problems, encoding: str | None) -> str:
     """The text of a gzip file.
 
     Raises:
         ValueError: it is none, or not whole.
     """
     try:
-        return decoded(gzip.decompress(file.read_bytes()), file)
+        return decoded(gzip.decompress(file.read_bytes()), file, found, encoding)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{file}: expected a whole gzip file ({error}); fetch it anew") from None
 

@@ -16,26 +16,39 @@ class Problems:
     Attributes:
         found: how many faults there are.
         rows: kind of fault -> rows that dropping them costs.
+        notes: what is no fault and must be said, such as an encoding that was guessed.
     """
 
     def __init__(self) -> None:
         self.found = 0
         self.rows: Counter[str] = Counter()
+        self.notes: list[str] = []
         self._examples: dict[str, list[str]] = {}
 
     def add(self, kind: str, source: str, *, rows: int = 1, details: str = "") -> None:
-        """Counts a fault at `source` ("file:line") that costs so many rows."""
+        """Counts a fault at `source` ("file:line"); to drop it costs so many rows."""
         self.found += 1
-        self.rows[kind] += rows
+        if rows:
+            self.rows[kind] += rows
         examples = self._examples.setdefault(kind, [])
         if len(examples) < NAMED:
             examples.append(f"{source}: {details or kind}")
+
+    def note(self, words: str) -> None:
+        """Keeps what a person must be told, once."""
+        if words not in self.notes:
+            self.notes.append(words)
 
     @property
     def named(self) -> list[str]:
         """A few faults, each with its file and line; of as many kinds as there are."""
         by_rank = zip_longest(*self._examples.values())
         return [fault for rank in by_rank for fault in rank if fault is not None][:NAMED]
+
+    @property
+    def in_words(self) -> str:
+        """How many faults there are, and a few of them."""
+        return f"{counted(self.found, 'problem')}: {few(self.named, total=self.found)}"
 
     def refuse(self, name: str, *, remedy: str) -> None:
         """Raises one line about all faults in the data set `name`, if there are any.
@@ -44,9 +57,12 @@ class Problems:
             ValueError: how many faults there are, a few of them, and the remedy.
         """
         if self.found:
-            noun = "problem" if self.found == 1 else "problems"
-            faults = few(self.named, total=self.found)
-            raise ValueError(f"{name}: {self.found:,} {noun}: {faults}; {remedy}")
+            raise ValueError(f"{name}: {self.in_words}; {remedy}")
+
+
+def counted(number: int, noun: str) -> str:
+    """Reads "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def few(faults: list[str], *, total: int | None = None) -> str:

@@ -55,12 +55,18 @@ def write_records(path: str | Path, records: Sequence[Mapping[str, Any]]) -> Non
 
 def _csv_text(records: Sequence[Mapping[str, Any]], *, delimiter: str) -> str:
     fields = list(dict.fromkeys(field for row in records for field in row))
+    table = [fields, *([_cell(row.get(field)) for field in fields] for row in records)]
+    marked = '"\r\n\t' if delimiter == "\t" else "\r"
+    # In TSV a quote may be a character: with all fields in quotes, nobody can take it for one. In
+    # CSV the csv module leaves a lone carriage return unquoted, and then reads it as a line's end.
+    doubtful = [any(mark in cell for cell in row for mark in marked) for row in table]
+    if delimiter == "\t":
+        doubtful = [any(doubtful)] * len(table)
     text = io.StringIO(newline="")
     plain = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    # The csv module leaves a lone carriage return unquoted, and then reads it as a line's end.
     quoted = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    for cells in (fields, *([_cell(row.get(field)) for field in fields] for row in records)):
-        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
+    for cells, in_doubt in zip(table, doubtful, strict=True):
+        (quoted if in_doubt else plain).writerow(cells)
     return text.getvalue()
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaformer_cli.data.dataset import Dataset, LabelledText, build_dataset
+from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.splits import draw_splits, read_splits
 
 SOUND = [("hi", "greet"), ("hello", "greet"), ("bye", "part"), ("ciao", "part")]
@@ -76,6 +77,57 @@ def test_of_a_repeated_row_the_first_stays_and_of_a_conflict_none():
 
 def test_texts_that_differ_in_case_or_blanks_are_different_texts():
     assert build(*SOUND, ("Hi", "part"), ("hi ", "part")).groups["part"][2:] == (("Hi",), ("hi ",))
+
+
+def test_texts_that_look_the_same_are_repeated():
+    twins = [("e\u0301t\xe9", "part"), ("\xe9t\xe9", "part"), ("h\u200bi", "greet")]
+    message = refusal(*SOUND, *twins)
+    assert "a.csv:7: text that looks the same and label as line 6" in message
+    dataset = build(*SOUND, *twins, problems="drop")
+    assert dataset.groups["part"][2:] == (("e\u0301t\xe9",),)
+    assert dataset.dropped == {"duplicate": 2}
+    assert build(*SOUND, ("\u200b", "part"), problems="drop").dropped == {"empty text": 1}
+
+
+def test_classes_that_look_alike_are_refused_or_made_one_with_a_word():
+    pairs = [*SOUND, ("so", "Part"), ("ta", "part\u200b"), ("hi", "Greet")]
+    message = refusal(*pairs)
+    assert "a.csv:6: label 'Part' (1 row) looks like 'part' (2 rows): write them alike" in message
+    assert message.startswith("a.csv: 4 problems: ")
+    dataset = build(*pairs, problems="drop")
+    assert dataset.groups == {
+        "greet": (("hi",), ("hello",)),
+        "part": (("bye",), ("ciao",), ("so",), ("ta",)),
+    }
+    assert dataset.dropped == {"duplicate": 1}
+    (note,) = dataset.notes
+    assert "'part\\u200b' (1 row) as 'part' (2 rows)" in note
+    assert dataset.remarks == [note, "left out 1 row: duplicate"]
+
+
+def test_names_of_groups_that_are_no_classes_may_look_alike():
+    assert build(*SOUND, ("so", "Part"), group="group").groups.keys() == {"greet", "part", "Part"}
+
+
+def test_what_reads_like_a_missing_value_is_kept_and_said():
+    dataset = build(*SOUND, ("nan", "part"), ("so", "None"), ("ta", "None"))
+    assert dataset.groups["None"] == (("so",), ("ta",))
+    assert [note.partition(",")[0] for note in dataset.notes] == [
+        "2 rows with the label 'None'",
+        "1 row with the text 'nan'",
+    ]
+
+
+def test_rows_that_could_not_be_read_are_faults_of_the_data_set():
+    found = Problems()
+    found.add("malformed row", "a.csv:9", rows=3)
+    found.note("read as cp1252")
+    dataset = build(*SOUND, found=found, problems="drop")
+    assert (dataset.dropped, dataset.notes) == ({"malformed row": 3}, ("read as cp1252",))
+    with pytest.raises(ValueError, match=r"1 problem: a\.csv:9: malformed row; correct them"):
+        build(*SOUND, found=found)
+    with pytest.raises(ValueError, match=r"two classes, found none; 1 problem: a\.csv:9: malf"):
+        build(found=found)
 
 
 def test_a_class_that_is_too_small_is_refused_with_its_first_line_or_dropped():
@@ -178,7 +230,7 @@ BAD_SPLITS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "twice": ({"valid": "c\n\nc"}, r"valid\.txt:3: class 'c' is already at .*valid\.txt:1"),
     "unknown": ({"train": "a\nbb"}, r"train\.txt:2: no row has class 'bb'; did you mean 'b'"),
     "empty": ({"valid": "\n"}, r"valid\.txt lists no class"),
-    "binary": ({"valid": b"c\0"}, r"valid\.txt:1: byte 1 is NUL"),
+    "binary": ({"valid": b"c\0"}, r"valid\.txt:1: character 1 is NUL"),
     "many": ({"train": "p\nq\nr\ns\nt"}, r"train\.txt:3: .*; and 2 more; each class"),
 }
 

@@ -16,8 +16,8 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 POEMS = ("stars above the sea", "ships upon the sea", "songs below the sea")
 
 
-def load(path, *, seed=0, min_rows=1, **options):
-    return folder("folder", seed, min_rows, path=str(path), **options)
+def load(path, *, min_rows=1, **options):
+    return folder("folder", min_rows, path=str(path), **options)
 
 
 def write(place, text):
@@ -148,15 +148,29 @@ def test_splits_may_be_listed_in_the_folder_itself(library):
     assert len(found.groups) == 3
 
 
+def test_files_in_another_encoding_than_utf_8_are_read_and_named(library):
+    (library / "latin.txt").write_bytes("un café noir, et deux thés".encode("cp1252"))
+    (library / "greek.txt").write_bytes("ένας καφές".encode("utf-16"))
+    found = load(library)
+    assert found.groups["latin"] == (("un café noir, et deux thés",),)
+    assert found.groups["greek"] == (("ένας καφές",),)
+    assert [note.split("/")[-1][:9] for note in found.notes] == ["greek.txt", "latin.txt"]
+    for n in range(5):
+        (library / f"more{n}.txt").write_bytes(f"thé {n} au café".encode("cp1252"))
+    assert load(library).notes[-1] == "4 more files are no UTF-8 either"
+    (library / "greek.txt").unlink()
+    assert load(library, encoding="cp1252").notes == ()
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"data\.path=.*none does not exist: expected a folder"):
         load(tmp_path / "none")
     with pytest.raises(ValueError, match=r"expected files in \.txt, \.tsv, \.tsv\.gz, found none"):
         load(tmp_path)
-    (tmp_path / "latin.txt").write_bytes("a\nb\ncaf\u00e9".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"latin\.txt:3: byte 7 \(0xe9\) is not UTF-8"):
+    (tmp_path / "greek.txt").write_bytes("a\nb\nκαφές".encode("iso8859-7"))
+    with pytest.raises(ValueError, match=r"greek\.txt:3: byte 4 \(0xea\) is not UTF-8, nor"):
         load(tmp_path)
-    (tmp_path / "latin.txt").unlink()
+    (tmp_path / "greek.txt").unlink()
     write(tmp_path / "one.txt", "only this")
     with pytest.raises(ValueError, match="expected at least two groups, found only 'one'"):
         load(tmp_path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import builtins
 import json
 import sys
+from datetime import date, datetime
 
 import pytest
 
 from metaformer_cli.data.huggingface import huggingface, read_rows
+from metaformer_cli.data.problems import Problems
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hf")
 
@@ -20,9 +22,10 @@ def _offline(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def rows(path, *, subset=None, text_field="text", label_field="label"):
-    found = read_rows(str(path), subset=subset, text_field=text_field, label_field=label_field)
-    return [(row.text, row.label, row.source.removeprefix(f"{path} ")) for row in found]
+def rows(path, found=None, *, subset=None, text_field="text", label_field="label"):
+    fields = {"text_field": text_field, "label_field": label_field}
+    read = read_rows(str(path), Problems() if found is None else found, subset=subset, **fields)
+    return [(row.text, row.label, row.source.removeprefix(f"{path} ")) for row in read]
 
 
 def table(texts, labels, names=None):
@@ -48,7 +51,7 @@ def test_a_saved_folder_gives_the_rows_of_all_its_splits_with_class_names(tmp_pa
 
 def test_a_saved_folder_is_a_source_whose_classes_are_split(tmp_path):
     table(["a", "b", "c", "d"], ["x", "y", "z", "x"]).save_to_disk(tmp_path / "saved")
-    dataset = huggingface("hf", 0, 1, path=str(tmp_path / "saved"))
+    dataset = huggingface("hf", 1, path=str(tmp_path / "saved"))
     assert dataset.groups == {"x": (("a",), ("d",)), "y": (("b",),), "z": (("c",),)}
     assert [len(labels) for labels in dataset.splits.values()] == [1, 1, 1]
 
@@ -78,10 +81,94 @@ def test_a_missing_column_is_refused_with_those_that_there_are(tmp_path):
         rows(tmp_path / "saved", text_field="txt")
 
 
-def test_a_missing_text_is_refused_with_its_row(tmp_path):
-    table(["hi", None], ["x", "y"]).save_to_disk(tmp_path / "saved")
-    with pytest.raises(ValueError, match=r"\(all\) row 1: 'text' must be a string, not null"):
-        rows(tmp_path / "saved")
+def test_a_missing_text_or_label_is_empty(tmp_path):
+    table(["hi", None, "so"], ["x", "y", None]).save_to_disk(tmp_path / "saved")
+    assert [row[:2] for row in rows(tmp_path / "saved")] == [("hi", "x"), ("", "y"), ("so", "")]
+
+
+def saved(folder, labels, kind, **columns):
+    """A saved table with a label column of this type."""
+    columns = {"text": [f"text {n}" for n in range(len(labels))]} | columns | {"label": labels}
+    made = datasets.Dataset.from_dict(columns).cast_column("label", kind)
+    made.save_to_disk(folder)
+    return folder
+
+
+NAMES_CLASSES = {
+    "string": (["x", "y"], datasets.Value("string"), ["x", "y"]),
+    "large_string": (["x", "y"], datasets.Value("large_string"), ["x", "y"]),
+    "int8": ([3, 4], datasets.Value("int8"), ["3", "4"]),
+    "uint64": ([3, 4], datasets.Value("uint64"), ["3", "4"]),
+    "bool": ([True, False], datasets.Value("bool"), ["true", "false"]),
+    "class numbers": ([1, 0], datasets.ClassLabel(names=["x", "y"]), ["y", "x"]),
+}
+
+
+@pytest.mark.parametrize("name", NAMES_CLASSES)
+def test_what_can_name_a_class_is_decided_by_the_columns_type(tmp_path, name):
+    labels, kind, named = NAMES_CLASSES[name]
+    found = rows(saved(tmp_path / "saved", labels, kind))
+    assert [label for _, label, _ in found] == named
+
+
+NAMES_NO_CLASS = {
+    "float64": ([1.0, float("nan")], datasets.Value("float64")),
+    "binary": ([b"x", b"y"], datasets.Value("binary")),
+    "timestamp": ([datetime(2026, 1, 2), None], datasets.Value("timestamp[s]")),
+    "date": ([date(2026, 1, 2), None], datasets.Value("date32")),
+    "null": ([None, None], datasets.Value("null")),
+    "list": ([["x"], ["y"]], datasets.List(datasets.Value("string"))),
+}
+
+
+@pytest.mark.parametrize("name", NAMES_NO_CLASS)
+def test_a_column_that_is_no_text_and_names_no_class_is_refused_with_all_columns(tmp_path, name):
+    folder = saved(tmp_path / "saved", *NAMES_NO_CLASS[name])
+    for options in ({}, {"text_field": "label", "label_field": "text"}):
+        with pytest.raises(ValueError, match=r"is a column of \w+.*, expected strings") as error:
+            rows(folder, **options)
+        assert "'text' (string), 'label' (" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_numbers_and_class_numbers_are_no_texts(tmp_path):
+    for kind, what in (
+        (datasets.Value("int64"), "int64"),
+        (NAMES_CLASSES["class numbers"][1], "c"),
+    ):
+        folder = saved(tmp_path / what, [0, 1], kind)
+        with pytest.raises(ValueError, match=f"text_field=label is a column of {what}"):
+            rows(folder, text_field="label", label_field="text")
+
+
+def test_a_column_with_the_names_of_class_numbers_is_pointed_at(tmp_path):
+    found = Problems()
+    folder = saved(tmp_path / "s", [0, 1], datasets.Value("int64"), label_text=["x", "y"])
+    assert [label for _, label, _ in rows(folder, found)] == ["0", "1"]
+    assert any("'label_text'" in note for note in found.notes)
+
+
+def test_parquet_gives_the_rows_that_were_written_with_categories_as_strings(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    texts, labels = ['say "hi"\t\r\n', "", "é\u2028漢", "NaN"], ["x", None, "y", "x"]
+    frame = pandas.DataFrame({"text": texts, "label": pandas.Categorical(labels)})
+    (tmp_path / "data").mkdir()
+    frame.to_parquet(tmp_path / "data" / "train.parquet")
+    found = [row[:2] for row in rows(tmp_path / "data")]
+    assert found == list(zip(texts, ["x", "", "y", "x"], strict=True))
+
+
+def test_files_with_other_columns_and_a_file_for_a_folder_are_refused_with_what_to_do(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.csv").write_text("text,label\nhi,x\n")
+    (tmp_path / "data" / "test.csv").write_text("id,text\n1,so\n")
+    with pytest.raises(
+        ValueError, match=r"the same columns.*'id'.*'label'.*another folder"
+    ) as error:
+        rows(tmp_path / "data")
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"train\.csv is a file: .*data=csv"):
+        rows(tmp_path / "data" / "train.csv")
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path):

@@ -1,0 +1,119 @@
+"""Bytes to text: UTF-8 strictly, what a byte order mark says, or cp1252 where that is plausible."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import Path
+
+from metaformer_cli.data.problems import Problems
+
+# The longer marks first: UTF-32's begins like UTF-16's.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+FALLBACK = "cp1252"  # what Excel and older programs write in Western Europe and America
+MOST_BEYOND = 0.3  # of the characters that are not blank: Western languages have about a tenth
+REMEDY = "save it as UTF-8, or name the encoding of a data set with data.encoding="
+
+# What cp1252 makes of other encodings: several accented letters in a row (Cyrillic, Greek,
+# Chinese), or a sign such as ¹ within a word (Central European); ’ and - may stand there.
+_UNLIKELY = re.compile(r"[^\W\d_a-zA-Z]{3,}|(?<=[^\W\d_])[^\w\s\x00-\x7f’‘“”´·…\xad–—](?=[^\W\d_])")
+
+_UTF_8 = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+
+
+def read_text(path: str | Path, found: Problems | None = None, encoding: str | None = None) -> str:
+    """Reads a text file, without its byte order mark.
+
+    Args:
+        path: the file.
+        found: is told which encoding was found; None: none is guessed.
+        encoding: of the file; None: see `decoded`.
+
+    Raises:
+        ValueError: no such file, a folder, or bytes that are no text, with their line.
+    """
+    path = Path(path)
+    try:
+        return decoded(path.read_bytes(), path, found, encoding)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder: expected a file") from None
+
+
+def decoded(
+    data: bytes, path: Path, found: Problems | None = None, encoding: str | None = None
+) -> str:
+    """The text of a file's bytes, without its byte order mark.
+
+    Args:
+        data: the bytes.
+        path: of the file, for messages.
+        found: is told which encoding was found; None: none is guessed.
+        encoding: as Python names it; None: what the byte order mark says, else UTF-8, else cp1252,
+            if the text is plausible then.
+
+    Raises:
+        ValueError: they are no text in that encoding, or a NUL says that they are none at all.
+    """
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    if found and encoding is None and marked not in (None, "utf-8"):
+        found.note(f"{path} is read as {marked}, as its byte order mark says")
+    name = (marked or "utf-8") if encoding is None else encoding
+    try:
+        text = data.decode(name).removeprefix("\ufeff")
+    except LookupError:
+        raise ValueError(
+            f"data.encoding={encoding}: Python knows no text in it; expected a name such as utf-8, "
+            "cp1252, utf-16 or gb18030"
+        ) from None
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        if found and encoding is None and marked is None and b"\0" not in data:
+            return _guessed(data, start, path, found)
+        raise ValueError(f"{_not(name, data, start, path)}: {REMEDY}") from None
+    if (nul := text.find("\0")) >= 0:
+        raise ValueError(
+            f"{path}:{text.count(chr(10), 0, nul) + 1}: character {nul} is NUL: expected text, and "
+            f"this is a binary file or in another encoding; {REMEDY}"
+        )
+    return text
+
+
+def _guessed(data: bytes, start: int, path: Path, found: Problems) -> str:
+    """Text in cp1252, where the bytes are no UTF-8 from `start` on."""
+    refusal = f"{_not('utf-8', data, start, path)}, nor plausible as {FALLBACK}: {REMEDY}"
+    try:
+        text = data.decode(FALLBACK)
+    except UnicodeDecodeError:
+        raise ValueError(refusal) from None
+    beyond = re.findall(r"[^\x00-\x7f]", text)
+    # A file in UTF-8 with a damaged place would be read as Ã© throughout.
+    unlikely = sum(map(len, _UNLIKELY.findall(text))) + len(_UTF_8.findall(data))
+    dense = len(beyond) > MOST_BEYOND * len(re.findall(r"\S", text))
+    if dense or 10 * unlikely > len(beyond) or re.search(r"[\x00-\x08\x0e-\x1f]", text):
+        raise ValueError(refusal)
+    # One byte is one character, so that `start` is a place in the text too.
+    line = text[text.rfind("\n", 0, start) + 1 :].splitlines()[0]
+    column = start - text.rfind("\n", 0, start) - 1
+    found.note(
+        f"{path} is no UTF-8 and is read as {FALLBACK}: {len(beyond):,} characters beyond ASCII, "
+        f"first in {line[max(0, column - 20) : column + 20]!r} on line {_line_at(data, start)}; "
+        f"if that looks wrong, {REMEDY}"
+    )
+    return text
+
+
+def _not(name: str, data: bytes, start: int, path: Path) -> str:
+    came = f"byte {start} ({data[start]:#04x})" if start < len(data) else "its end"
+    return f"{path}:{_line_at(data, start)}: {came} is not {name.upper()}"
+
+
+def _line_at(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
