@@ -126,7 +126,7 @@ def model(
     rules: Sequence[Rule] = (),
     refuses: Mapping[str, str] | None = None,
     name_is: str | None = None,
-    suits: Mapping[str, float] | None = None,
+    suits: Mapping[str, float | str] | None = None,
 ) -> Callable[[Marked], Marked]:
     """Mark a model.
 
@@ -171,7 +171,7 @@ def source(
     rules: Sequence[Rule] = (),
     refuses: Mapping[str, str] | None = None,
 ) -> Callable[[Marked], Marked]:
-    """Mark a function that loads a data set: `(name, seed, min_rows, *, its options)`.
+    """Mark a function that loads a data set: `(name, min_rows, *, its options)`.
 
     Args:
         names: what it is called, `data=NAME`; it receives which.

@@ -18,6 +18,17 @@ from metaformer_cli.config.reading import Marked, PythonFile, marked
 _PACKAGE: Final = Path(__file__).parent.parent
 _ROOMS: Final = {"task": "tasks", "data": "data", "model": "models", "learner": "learners"}
 GROUPS: Final = tuple(_ROOMS)
+_CHANGED: Final = Option(
+    "data.changed",
+    (str,),
+    "refuse",
+    "what train resume= does where the data is not what it was: accept goes on with the recorded "
+    "split, without new groups",
+    ("refuse", "accept"),
+    tunable=True,
+)
+# What every choice of a group can be told beside its own options: the commands act on it.
+ADDED: Final[Mapping[str, Mapping[str, Option]]] = {"data": {"changed": _CHANGED}}
 
 
 @dataclass(frozen=True)
@@ -159,12 +170,18 @@ def _plugged(file: PythonFile) -> Sequence[Choice]:
 
 
 def _choices_of(mark: Marked, where: str) -> Iterator[Choice]:
+    added = ADDED.get(mark.group, {})
+    if taken := sorted(added.keys() & mark.options.keys()):
+        raise ValueError(
+            f"{mark.place}: {mark.group}.{taken[0]} is an option that all have already: give it "
+            "another name"
+        )
     for name in mark.names:
         yield Choice(
             group=mark.group,
             name=name,
             doc=mark.doc,
-            options=mark.options,
+            options={**mark.options, **added},
             declared=mark.declared,
             supplied=mark.supplied,
             where=where,

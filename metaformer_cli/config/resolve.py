@@ -138,6 +138,8 @@ def _resumed(composed: Composed, saved: dict[str, Any]) -> dict[str, Any]:
     merged = _overlay(saved, replace(composed, given=given))
     for key in ("run_dir", "resume", "plugins"):
         merged[key] = composed.tree.get(key, [])
+    if "data.changed" not in given:  # what was accepted once is no leave for ever
+        merged["data"]["changed"] = "refuse"
     tunable = [key for key, option in options(TrainCommand).items() if option.tunable]
     _refuse_changes(merged, saved, [key for key in flatten(merged) if key not in tunable])
     return merged

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from metaformer_cli.config.registry import GROUPS, choices, plugins
-from metaformer_cli.training.checkpoint_header import BEST, LAST, PREVIOUS, read_header
+from metaformer_cli.training.checkpoint_header import BEST, LAST, Header, read_header
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def checkpoint_file(ckpt: str) -> Path:
         raise ValueError(f"{ckpt} does not exist: expected a run folder or a checkpoint")
     if not path.is_dir():
         return path
-    for name in (BEST, LAST, PREVIOUS):
+    for name in (BEST, LAST):
         if (path / "checkpoints" / name).exists():
             return path / "checkpoints" / name
     raise ValueError(
@@ -67,26 +67,24 @@ def read_saved_config(ckpt: str) -> dict[str, Any]:
 
 
 def read_resumed_config(resume: str) -> dict[str, Any] | None:
-    """Like `read_saved_config`, but the newest readable checkpoint of a run folder will do.
-
-    A kill or a full disk can leave a newest one that is not whole; None where there is none at all.
+    """Like `read_saved_config`, of a run folder's last checkpoint; None where there is none.
 
     Raises:
-        ValueError: none of the checkpoints can be read.
+        ValueError: the checkpoint cannot be read.
+    """
+    header = read_resumed_header(resume)
+    return header.config if header else None
+
+
+def read_resumed_header(resume: str) -> Header | None:
+    """The header of a checkpoint, or of a run folder's last one; None where there is none.
+
+    Raises:
+        ValueError: the checkpoint cannot be read.
     """
     path = Path(resume)
-    if path.is_file():
-        return read_header(path).config
-    problems = []
-    for file in (path / "checkpoints" / name for name in (LAST, PREVIOUS)):
-        if file.exists():
-            try:
-                return read_header(file).config
-            except ValueError as problem:
-                problems.append(problem)
-    if problems:
-        raise problems[0]
-    return None
+    file = path if path.is_file() else path / "checkpoints" / LAST
+    return read_header(file) if file.exists() else None
 
 
 def check_plugins(saved: Mapping[str, Any], source: str) -> None:

@@ -8,7 +8,7 @@ from metaformer_cli.episode import SPLITS
 
 
 @source("generated", inputs=("points",))
-def generated(name: str, seed: int, min_rows: int) -> Dataset:
+def generated(name: str, min_rows: int) -> Dataset:
     """No data: for tasks that make their own."""
-    del seed, min_rows
+    del min_rows
     return Dataset(name, groups={}, splits=dict.fromkeys(SPLITS, ()), dropped={})

@@ -12,6 +12,7 @@ import http.client
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +22,8 @@ from metaformer_cli.atomic import replacing
 from metaformer_cli.choices import a_path, source
 from metaformer_cli.data.dataset import Dataset, build_dataset
 from metaformer_cli.data.files import read_rows
-from metaformer_cli.data.splits import splitter
+from metaformer_cli.data.problems import Problems
+from metaformer_cli.data.splits import read_splits
 
 PUBLISHER = (
     "https://raw.githubusercontent.com/tdopierre/ProtAugment/"
@@ -81,7 +83,6 @@ PRESETS = {
 @source("clinc150", "banking77", "hwu64", inputs=("text",))
 def preset(
     name: str,
-    seed: int,
     min_rows: int,
     *,
     path: Annotated[str | None, a_path] = None,  # a folder with full.jsonl; null: download into
@@ -98,9 +99,10 @@ def preset(
     """
     place = preset_folder(name, cache_dir=cache_dir) if path is None else Path(path)
     file = place / ROWS if place.is_dir() else place
-    rows = read_rows(file, text_field="sentence", label_field="label", kind="jsonl")
-    split = splitter(splits or str(file.parent / SPLIT), seed=seed)
-    return build_dataset(name, rows, split=split, problems=problems, min_rows=min_rows)
+    found = Problems()
+    rows = read_rows(file, found, text_field="sentence", label_field="label", kind="jsonl")
+    split = partial(read_splits, splits or file.parent / SPLIT)
+    return build_dataset(name, rows, split=split, problems=problems, min_rows=min_rows, found=found)
 
 
 def preset_folder(name: str, *, cache_dir: str | Path, publisher: str = PUBLISHER) -> Path:

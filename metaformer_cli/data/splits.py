@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from metaformer_cli.data.files import read_text
+from metaformer_cli.data.encoding import read_text
 from metaformer_cli.data.problems import did_you_mean, few
 from metaformer_cli.episode import SPLITS
 

@@ -93,12 +93,18 @@ def test_only_what_leaves_a_run_the_same_can_change(make_run):
     make_run()
     assert {key for key, option in options(TrainCommand).items() if option.tunable} == {
         *("run_dir", "resume", "device", "train.steps", "train.eval_every", "train.log_every"),
-        *("train.patience", "train.processes", "plugins"),
+        *("train.patience", "train.processes", "plugins", "data.changed"),
         *("learner.chunk", "engine.compile", "engine.precision", "engine.kept_steps"),
     }
     changes: dict[str, Any] = {"train__eval_every": 3, "train__log_every": 2, "train__patience": 5}
     config = resolved("train", resume="run", **changes)
     assert (config.train.eval_every, config.train.log_every, config.train.patience) == (3, 2, 5)
+
+
+def test_what_was_accepted_once_is_not_accepted_again(make_run):
+    make_run(data={"name": "builtin", "changed": "accept"})
+    assert resolved("train", resume="run").data["changed"] == "refuse"
+    assert resolved("train", resume="run", data__changed="accept").data["changed"] == "accept"
 
 
 def test_resuming_what_is_not_there(make_run):

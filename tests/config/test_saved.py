@@ -17,9 +17,9 @@ from metaformer_cli.config.saved import (
 from metaformer_cli.config.schema import DataCommand
 
 
-def test_a_run_folder_means_its_best_checkpoint_then_its_last_then_the_one_before(make_run):
-    folder = make_run(checkpoints=("last", "best", "previous"))
-    for name in ("best", "last", "previous"):
+def test_a_run_folder_means_its_best_checkpoint_then_its_last(make_run):
+    folder = make_run(checkpoints=("last", "best"))
+    for name in ("best", "last"):
         file = checkpoint_file("run")
         assert file == folder / "checkpoints" / f"{name}.safetensors"
         assert checkpoint_file(str(file)) == file
@@ -35,16 +35,15 @@ def test_a_checkpoint_outside_a_run_has_the_folder_that_it_lies_in(tmp_path):
     assert run_folder(str(tmp_path / "a.safetensors")) == tmp_path
 
 
-def test_resuming_passes_over_a_newest_checkpoint_that_is_not_whole(make_run):
-    folder = make_run(checkpoints=("last", "previous"))
-    last, previous = (folder / "checkpoints" / f"{n}.safetensors" for n in ("last", "previous"))
+def test_resuming_asks_for_the_last_checkpoint_of_a_folder_or_for_a_file(make_run):
+    folder = make_run(checkpoints=("last", "best"))
+    last, best = (folder / "checkpoints" / f"{n}.safetensors" for n in ("last", "best"))
+    assert read_resumed_config("run") == read_saved_config(str(last))
+    assert read_resumed_config(str(best)) == read_saved_config(str(best))
     last.write_bytes(last.read_bytes()[:99])
-    assert read_resumed_config("run") == read_saved_config(str(previous))
-    previous.write_bytes(b"")
     with pytest.raises(ValueError, match=r"last\.safetensors is not a whole safetensors file"):
         read_resumed_config("run")
     last.unlink()
-    previous.unlink()
     assert read_resumed_config("run") is None
 
 

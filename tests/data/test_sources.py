@@ -29,8 +29,8 @@ SOURCES: dict[str, Callable[..., Dataset]] = {
 }
 
 
-def load(name: str, *, seed: int, min_rows: int = 1, **options: Any) -> Dataset:
-    return SOURCES[name](name, seed, min_rows, **options)
+def load(name: str, *, min_rows: int = 1, **options: Any) -> Dataset:
+    return SOURCES[name](name, min_rows, **options)
 
 
 def csv_file(folder: Path, *, classes: int = 5, rows: int = 4) -> Path:
@@ -47,57 +47,56 @@ def split_folder(folder: Path, **splits: list[str]) -> str:
     return str(folder)
 
 
-def test_a_csv_file_is_split_by_class_from_the_seed(tmp_path):
+def test_a_csv_file_is_split_by_class_from_its_own_seed(tmp_path):
     path = csv_file(tmp_path)
-    dataset = load("csv", path=str(path), seed=3)
+    dataset = load("csv", path=str(path), split_seed=3)
     assert sorted(len(labels) for labels in dataset.splits.values()) == [1, 1, 3]
     assert dataset.groups["c0"] == tuple((f"class 0 row {row}",) for row in range(4))
     assert dataset.name == str(path)
-    assert dataset == load("csv", path=str(path), seed=3)
-    others = [load("csv", path=str(path), seed=seed) for seed in range(9)]
+    assert dataset == load("csv", path=str(path), split_seed=3)
+    others = [load("csv", path=str(path), split_seed=seed) for seed in range(9)]
     assert any(other.splits != dataset.splits for other in others)
 
 
 def test_a_given_class_split_is_used(tmp_path):
     folder = split_folder(tmp_path / "splits", train=["c1", "c0"], valid=["c2"], test=["c3"])
-    dataset = load("csv", path=str(csv_file(tmp_path)), seed=0, splits=folder)
+    dataset = load("csv", path=str(csv_file(tmp_path)), splits=folder)
     assert dataset.splits == {"train": ("c1", "c0"), "valid": ("c2",), "test": ("c3",)}
     assert dataset.dropped == {"class in no split": 4}
 
 
 def test_too_many_shots_for_a_class_are_refused(tmp_path):
     path = str(csv_file(tmp_path))
-    assert load("csv", path=path, seed=0, min_rows=4).dropped == {}
+    assert load("csv", path=path, min_rows=4).dropped == {}
     with pytest.raises(ValueError, match=r"data\.csv: 5 problems: .*:\d+: class 'c\d' has 4 sound"):
-        load("csv", path=path, seed=0, min_rows=5)
+        load("csv", path=path, min_rows=5)
 
 
 def test_a_file_of_the_other_kind_is_refused(tmp_path):
     path = tmp_path / "data.jsonl"
     with pytest.raises(ValueError, match=r"data=csv cannot read .*: its name says data=jsonl"):
-        load("csv", path=str(path), seed=0)
+        load("csv", path=str(path))
     with pytest.raises(ValueError, match=r"data=jsonl cannot read .*: its name says data=csv"):
-        load("jsonl", path=str(path.with_suffix(".tsv")), seed=0)
+        load("jsonl", path=str(path.with_suffix(".tsv")))
 
 
 def test_a_file_without_a_known_suffix_is_what_the_source_says(tmp_path):
     path = csv_file(tmp_path).rename(tmp_path / "data.txt")
-    assert len(load("csv", path=str(path), seed=0).groups) == 5
+    assert len(load("csv", path=str(path)).groups) == 5
 
 
-def test_builtin_has_its_own_split_whatever_the_seed():
-    dataset = load("builtin", seed=0, min_rows=20)
-    assert dataset == load("builtin", seed=1)
+def test_builtin_has_its_own_split():
+    dataset = load("builtin", min_rows=20)
     assert len(dataset.groups) >= 64
     listed = [label for labels in dataset.splits.values() for label in labels]
     assert sorted(listed) == sorted(dataset.groups)
     with pytest.raises(ValueError, match=r"builtin: shots .* take 999 texts .*; lower task\.shots"):
-        load("builtin", seed=0, min_rows=999)
+        load("builtin", min_rows=999)
 
 
 def test_builtin_would_pass_the_checks_that_files_go_through(tmp_path):
     path = tmp_path / "builtin.jsonl"
-    corpus = load("builtin", seed=0)
+    corpus = load("builtin")
     path.write_text(
         "".join(
             json.dumps({"text": text, "label": label}) + "\n"
@@ -106,7 +105,7 @@ def test_builtin_would_pass_the_checks_that_files_go_through(tmp_path):
         )
     )
     folder = split_folder(tmp_path / "s", **{k: list(v) for k, v in corpus.splits.items()})
-    dataset = load("jsonl", path=str(path), seed=0, min_rows=60, splits=folder)
+    dataset = load("jsonl", path=str(path), min_rows=60, splits=folder)
     assert dataset.groups == corpus.groups
 
 
@@ -118,13 +117,13 @@ def test_a_preset_reads_a_folder_or_its_file(tmp_path):
     path = tmp_path / "full.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     with pytest.raises(ValueError, match=r"splits/01 does not exist: data\.splits= names"):
-        load("hwu64", path=str(tmp_path), seed=0, **PRESET)
+        load("hwu64", path=str(tmp_path), **PRESET)
     split_folder(tmp_path / "splits" / "01", train=["c0"], valid=["c1"], test=["c2"])
-    dataset = load("hwu64", path=str(tmp_path), seed=0, **PRESET)
+    dataset = load("hwu64", path=str(tmp_path), **PRESET)
     assert dataset.splits == {"train": ("c0",), "valid": ("c1",), "test": ("c2",)}
-    assert dataset == load("hwu64", path=str(path), seed=1, **PRESET)
+    assert dataset == load("hwu64", path=str(path), **PRESET)
     other = split_folder(tmp_path / "mine", train=["c2"], valid=["c1"], test=["c0"])
-    dataset = load("hwu64", path=str(tmp_path), seed=0, splits=other, **PRESET)
+    dataset = load("hwu64", path=str(tmp_path), splits=other, **PRESET)
     assert dataset.splits["test"] == ("c0",)
 
 
@@ -140,7 +139,7 @@ def test_the_known_faults_of_the_published_sets_are_dropped_and_counted(
 ):
     if not (SHARED / name).is_dir():
         pytest.skip(f"needs {name} in the shared data folder beside the project")
-    dataset = load(name, path=str(SHARED / name), seed=0, min_rows=20, **PRESET)
+    dataset = load(name, path=str(SHARED / name), min_rows=20, **PRESET)
     assert sum(len(rows) for rows in dataset.groups.values()) == rows
     assert [len(labels) for labels in dataset.splits.values()] == splits
     assert dataset.dropped == dropped
@@ -152,11 +151,11 @@ def test_a_million_rows_are_no_trouble_and_their_faults_are_counted(tmp_path):
         stream.write("text,label\n")
         stream.writelines(f"text {row % 150_000},{row % 3}\n" for row in range(200_000))
     with pytest.raises(ValueError, match=r"large\.csv: 50,000 problems: .*; and 49,997 more;"):
-        load("csv", path=str(path), seed=0)
+        load("csv", path=str(path))
 
 
 def test_what_is_generated_is_the_tasks_own_affair():
-    dataset = generated("generated", 0, 9)
+    dataset = generated("generated", 9)
     assert (dataset.name, dataset.groups, list(dataset.splits)) == ("generated", {}, list(SPLITS))
     assert dataset.split("train", least=0) == {}
 

@@ -46,13 +46,12 @@ class Intent:
 
 
 @source("builtin", inputs=("text",))
-def builtin(name: str, seed: int, min_rows: int) -> Dataset:
+def builtin(name: str, min_rows: int) -> Dataset:
     """The intent corpus that ships with metaformer.
 
     Raises:
         ValueError: a class has fewer texts than an episode takes.
     """
-    del seed  # the corpus states its own split
     groups = {label: tuple((text,) for text in intent.texts) for label, intent in intents().items()}
     fewest = min(map(len, groups.values()))
     if fewest < min_rows:
