@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from metaformer_cli.data.tokenizer import TextTokenizer
+
 
 class PretrainedTokenizer:
     """Texts to the token ids of a pretrained model, its special tokens around them.
@@ -15,15 +17,19 @@ class PretrainedTokenizer:
         tokenizer: the text of a tokenizer.json.
         vocab_size: how many tokens the model embeds.
         filler: the token that stands for a text of none; GPT-2 puts none around.
+        longest: the most tokens of a text that the model should read; None: that is not known.
 
     Raises:
         ValueError: the tokenizer has ids that the model has not.
     """
 
-    def __init__(self, tokenizer: str, *, vocab_size: int, filler: int) -> None:
+    def __init__(
+        self, tokenizer: str, *, vocab_size: int, filler: int, longest: int | None
+    ) -> None:
         self._tokenizer = Tokenizer.from_str(tokenizer)
         self._tokenizer.no_padding()
         self.vocab_size, self._filler = vocab_size, filler
+        self.longest = longest or TextTokenizer.longest
         highest = max(self._tokenizer.get_vocab().values(), default=-1)
         if not 0 <= highest < self.vocab_size:
             raise ValueError(
@@ -43,7 +49,9 @@ class PretrainedTokenizer:
             config = json.loads(files["config.json"])
             filler = int(config.get("bos_token_id") or 0)
             size = int(config["vocab_size"])
-            return cls(files["tokenizer.json"], vocab_size=size, filler=filler)
+            longest = json.loads(files["encoder.json"])["max_tokens"]
+            tokenizer = files["tokenizer.json"]
+            return cls(tokenizer, vocab_size=size, filler=filler, longest=longest)
         except Exception as error:  # noqa: BLE001, the library raises no other
             raise ValueError(f"not a pretrained model's tokenizer: {error!r}") from None
 
@@ -59,3 +67,8 @@ class PretrainedTokenizer:
         self._tokenizer.enable_truncation(max_tokens)
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [list(encoding.ids) or [self._filler] for encoding in encodings]
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, special ones among them, before it is cut."""
+        self._tokenizer.no_truncation()
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))]

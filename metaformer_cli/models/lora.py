@@ -65,7 +65,7 @@ def add_lora(module: nn.Module, *, rank: int, alpha: float) -> None:
     parents = [parent for stack in stacks for parent in stack.modules()]
     for parent in parents:
         for name, child in parent.named_children():
-            # by name, because transformers is an extra
+            # by name: importing transformers takes seconds
             if isinstance(child, nn.Linear) or type(child).__name__ == "Conv1D":
                 setattr(parent, name, LoraLinear(child, rank=rank, alpha=alpha))
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal, Protocol
 
-from metaformer_cli.choices import a_path, model
+from tokenizers import Tokenizer, normalizers
+
+from metaformer_cli.choices import a_path, matching, model
 from metaformer_cli.models.classifier import Classifier
+from metaformer_cli.models.hub import Source, check_model, check_sha256, find, one_line, quiet
 from metaformer_cli.models.model import Parameters, strip
-from metaformer_cli.models.pretrained_encoder import PretrainedEncoder, load_model
+from metaformer_cli.models.padded_encoder import encoder_of, longest
+from metaformer_cli.models.pretrained_encoder import PretrainedEncoder, Weights, load_model
+from metaformer_cli.models.sentence_modules import Modules, read_modules, write_modules
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+ENCODER = "encoder.json"  # among what it brings: pooling, normalize, max_tokens
 
 
 class Reader(Protocol):
@@ -25,16 +30,8 @@ class Reader(Protocol):
     ways: int
 
 
-@model(
-    "pretrained",
-    inputs=("text",),
-    outputs=("classes",),
-    name_is="path",
-    suits={"learner.inner_lr": 0.01},  # pretrained weights lie close to what is wanted
-    refuses={"engine.compile": "PyTorch's compiler does not follow the pretrained encoders' code"},
-)
-class PretrainedClassifier(Classifier):
-    """A BERT, DistilBERT, RoBERTa, ModernBERT or GPT-2 of Hugging Face `transformers`.
+class BroughtClassifier(Classifier):
+    """An encoder of Hugging Face `transformers`, and a head.
 
     What it brings are its configuration and its tokenizer: with both, and the weights in a
     checkpoint, a run needs the folder or the hub that it started from no more.
@@ -43,10 +40,13 @@ class PretrainedClassifier(Classifier):
         reader: the longest text, the most classes.
         own: what `bring` gave.
         restored: whether a checkpoint's weights will replace these.
+        path: a hub name or a folder; nothing where the class knows its own.
 
     Raises:
         ValueError: see `PretrainedEncoder`.
     """
+
+    pretrained = True
 
     encoder: PretrainedEncoder
 
@@ -55,36 +55,80 @@ class PretrainedClassifier(Classifier):
         reader: Reader,
         own: str,
         restored: bool,
+        path: str = "",
         *,
-        path: Annotated[str, a_path],  # a hub name, or a folder
-        pooling: Literal["mean", "first", "last"] = "mean",  # a text's vector, from its tokens'
+        pooling: Literal["mean", "first", "last", "max"]
+        | None = None,  # a text's vector, from its tokens'; null: as its modules.json says, or mean
+        sha256: Annotated[
+            str | None, matching(r"[0-9a-f]{64}", "64 hexadecimal digits of a SHA-256")
+        ] = None,  # of the weights that a run starts from; null: of those that are found
         **options: Any,
     ) -> None:
         self.files: dict[str, str] = json.loads(own)
-        self.path, self.restored = path, restored
-        encoder = PretrainedEncoder(
+        self.path, self.sha256, self.restored = path, sha256, restored
+        self.features_by: dict[str, Any] = json.loads(self.files[ENCODER])
+        encoder = encoder_of(
             self.files["config.json"],
-            weights=None if restored else path,
-            pooling=pooling,
+            None if restored else self._weights(),
+            pooling=pooling or self.features_by["pooling"],
+            normalize=self.features_by["normalize"],
             max_tokens=reader.max_tokens,
+            longest=self.features_by["max_tokens"],
         )
         super().__init__(encoder, reader.ways, **options)
 
     @classmethod
-    def bring(cls, **options: Any) -> str:
-        """The model's configuration and tokenizer: the text of each of `FILES`, as JSON.
+    def source(cls, path: str) -> Source:
+        """Where its files are.
 
         Raises:
-            ValueError: `transformers` is not installed or cannot load this, or the tokenizer is
-                missing, not one of the `tokenizers` library, or has ids that the model has not.
+            ValueError: they are nowhere.
         """
-        return json.dumps(read_files(options["path"]), ensure_ascii=False)
+        return find(path)
+
+    @classmethod
+    def bring(cls, **options: Any) -> str:
+        """The model's configuration, tokenizer and modules: the text of each file, as JSON.
+
+        Raises:
+            ValueError: `transformers` cannot load this, or the tokenizer is missing, not one of
+                the `tokenizers` library, or has ids that the model has not.
+        """
+        source, modules = cls.found(options)
+        return json.dumps(read_files(source, modules), ensure_ascii=False)
+
+    @classmethod
+    def pin(cls, **options: Any) -> dict[str, Any]:
+        """The options with the hash of the weights, which must be the one given, if any is."""
+        source, modules = cls.found(options)
+        expected = options["sha256"] or source.sha256
+        return {**options, "sha256": check_sha256(source, modules.transformer, expected)}
+
+    @classmethod
+    def found(cls, options: dict[str, Any]) -> tuple[Source, Modules]:
+        """Where its files are, and what they say of the way to a text's vector."""
+        source = cls.source(options.get("path", ""))
+        modules = read_modules(source.called, source.folder, options.get("pooling"))
+        check_model(source, modules.transformer)
+        return source, modules
+
+    def _weights(self) -> Weights:
+        """The weights that a run starts from, whose hash is checked.
+
+        Raises:
+            ValueError: they are nowhere, or others.
+        """
+        source = self.source(self.path)
+        pooling = self.features_by["pooling"]
+        folder = read_modules(source.called, source.folder, pooling).transformer
+        check_sha256(source, folder, self.sha256 or source.sha256)
+        return Weights(source.called, folder)
 
     def add_lora(self, rank: int) -> None:
         """As for every classifier; the frozen weights, which are in no checkpoint, are read."""
         if self.restored:
             values = json.loads(self.files["config.json"])
-            found = load_model(values, self.path).state_dict()
+            found = load_model(values, self._weights()).state_dict()
             self.encoder.model.load_state_dict(found)
         super().add_lora(rank)
 
@@ -106,50 +150,91 @@ class PretrainedClassifier(Classifier):
         self.encoder.save(aside, strip(parameters(), "encoder."))
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (aside / name).write_text(self.files[name], "utf-8")
+        encoder, most = self.encoder, self.features_by["max_tokens"]
+        write_modules(aside, encoder.pooling, normalize=encoder.normalize, max_tokens=most)
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
         return f"encoder  {folder}: for from_pretrained of transformers"
 
 
-def read_files(path: str) -> dict[str, str]:
-    """The text of each of `FILES` of a model on the hub, or in a folder.
+@model(
+    "pretrained",
+    inputs=("text",),
+    outputs=("classes",),
+    name_is="path",
+    suits={  # found on validation classes of three data sets: docs/results.md, "The recipe"
+        "learner.inner_lr": 0.3,
+        "learner.adapt": "head",
+        "train.lr": 3e-5,
+        "train.start_share": 0.5,
+    },
+    refuses={"engine.compile": "PyTorch's compiler does not follow the pretrained encoders' code"},
+)
+class PretrainedClassifier(BroughtClassifier):
+    """A pretrained encoder of your choice, in Hugging Face's layout."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        own: str,
+        restored: bool,
+        *,
+        path: Annotated[str, a_path],  # a hub name, or a folder
+        **options: Any,
+    ) -> None:
+        super().__init__(reader, own, restored, path, **options)
+
+
+def read_files(source: Source, modules: Modules) -> dict[str, str]:
+    """The text of each of `FILES`, and of `ENCODER`.
 
     Raises:
-        ValueError: as for `PretrainedClassifier.bring`.
+        ValueError: as for `BroughtClassifier.bring`.
     """
+    import transformers
+
+    quiet()
+    called, folder = source.called, modules.transformer
     try:
-        import transformers
-    except ImportError:
-        raise ValueError(
-            'model=pretrained needs a package: pip install "metaformer-cli[pretrained]"'
-        ) from None
-    transformers.logging.set_verbosity_error()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it says each retry twice
-    try:
-        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001, transformers raises what its parts raise
-        reason = " ".join(str(error).split())
         raise ValueError(
-            f"model.path={path}: expected a hub name or a folder with config.json and "
-            f"tokenizer.json; transformers cannot load it ({reason})"
+            f"{called}: expected a hub name or a folder with config.json and tokenizer.json; "
+            f"transformers cannot load it ({one_line(error)})"
         ) from None
     if not tokenizer.is_fast:
         raise ValueError(
-            f"model.path={path}: its tokenizer is in Python, and metaformer needs a "
+            f"{called}: its tokenizer is in Python, and metaformer needs a "
             "tokenizer.json; expected another model"
         )
     if tokenizer.get_vocab().keys() <= {*tokenizer.all_special_tokens}:  # made up from nothing
-        raise ValueError(
-            f"model.path={path}: the tokenizer's files are missing; expected tokenizer.json"
-        )
+        raise ValueError(f"{called}: the tokenizer's files are missing; expected tokenizer.json")
     highest = max(tokenizer.get_vocab().values())
     if highest >= config.vocab_size:
         raise ValueError(
-            f"model.path={path}: the tokenizer has ids up to {highest}, but the model embeds "
-            f"{config.vocab_size} tokens; expected the tokenizer that belongs to the model"
+            f"{called}: the tokenizer has ids up to {highest}, but the model embeds "
+            f"{config.vocab_size} tokens; expected the tokenizer that belongs to the model, or a "
+            "model that was resized to it (resize_token_embeddings, then save_pretrained)"
         )
-    with TemporaryDirectory() as folder:
-        config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return {name: (Path(folder) / name).read_text("utf-8") for name in FILES}
+    with TemporaryDirectory() as temporary:
+        config.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        files = {name: (Path(temporary) / name).read_text("utf-8") for name in FILES}
+    if modules.lower_case:
+        files["tokenizer.json"] = lower_case(files["tokenizer.json"])
+    reads = [length for length in (longest(called, config), modules.max_tokens) if length]
+    features = {
+        "pooling": modules.pooling,
+        "normalize": modules.normalize,
+        "max_tokens": min(reads, default=None),
+    }
+    return {**files, ENCODER: json.dumps(features)}
+
+
+def lower_case(tokenizer: str) -> str:
+    """A tokenizer.json that puts texts into lower case first."""
+    made = Tokenizer.from_str(tokenizer)
+    before = [made.normalizer] if made.normalizer else []
+    made.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
+    return made.to_str()

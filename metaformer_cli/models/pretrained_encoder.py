@@ -13,7 +13,9 @@ modules expect.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,62 +25,87 @@ from torch import Tensor, nn
 
 from metaformer_cli.models.attention import packed_attention, visible
 from metaformer_cli.models.blocks import LayerNorm
-from metaformer_cli.models.encoder import Encoder
+from metaformer_cli.models.encoder import Encoder, of_length
+from metaformer_cli.models.hub import one_line, quiet
 from metaformer_cli.models.lora import merge_lora
-from metaformer_cli.models.packed import heads_apart, membership
+from metaformer_cli.models.packed import at_places, heads_apart, total
 
 # By model type: where the layers are, and the norm behind the last one.
 ARCHITECTURES: Mapping[str, tuple[str, str | None]] = {
     "bert": ("encoder.layer", None),
+    "camembert": ("encoder.layer", None),
     "distilbert": ("transformer.layer", None),
+    "electra": ("encoder.layer", None),
     "gpt2": ("h", "ln_f"),
     "modernbert": ("layers", "final_norm"),
     "roberta": ("encoder.layer", None),
+    "xlm-roberta": ("encoder.layer", None),
 }
+ROBERTAS = ("camembert", "roberta", "xlm-roberta")
+RADIUS = 10.0  # of features of unit length: cosines to class means are then scores of up to 10
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights are read from.
+
+    Attributes:
+        called: how a user named it, for messages.
+        folder: with config.json and model.safetensors.
+    """
+
+    called: str
+    folder: Path
 
 
 class PretrainedEncoder(Encoder):
-    """A BERT, DistilBERT, RoBERTa, ModernBERT or GPT-2, and a pooling of its token vectors.
+    """A BERT or one of its kind, and a pooling of its token vectors.
 
     It runs without dropout: Hugging Face's modules draw it from the global generator, and an exact
     second derivative recomputes the forward pass, which must then give the same again.
 
     Args:
         config: the model's config.json, as text.
-        weights: a hub name or a folder to read the weights from, as float32; None: random ones,
-            for a checkpoint to replace.
-        pooling: `mean` over a sequence's tokens, its `first` token, or its `last`.
+        weights: what to read, as float32; None: random ones, for a checkpoint to replace.
+        pooling: `mean` over a sequence's tokens, their `max`, its `first` token, or its `last`.
+        normalize: whether features have unit length, times a learned radius.
         max_tokens: the longest sequence.
+        longest: the most that it may be, in tokens; None: any.
 
     Raises:
-        ValueError: `transformers` is not installed or cannot load this, weights are missing, or
-            the model is of another architecture, reads fewer tokens, or cannot pool like this.
+        ValueError: `transformers` cannot load this, weights are missing or not finite, or the model
+            reads fewer tokens, or cannot pool like this.
     """
 
-    def __init__(self, config: str, *, weights: str | None, pooling: str, max_tokens: int) -> None:
+    def __init__(
+        self,
+        config: str,
+        weights: Weights | None,
+        *,
+        pooling: str,
+        normalize: bool,
+        max_tokens: int,
+        longest: int | None,
+    ) -> None:
         super().__init__()
         values = json.loads(config)
-        architecture = values.get("model_type")
-        if architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"model.path={weights or '…'}: metaformer does not know the architecture "
-                f"{architecture}; expected one of {', '.join(ARCHITECTURES)}"
-            )
+        self.architecture, self.pooling = values["model_type"], pooling
+        self.normalize = normalize
         self.model = load_model(values, weights)
         self.model.eval()
         replace_norms(self.model)
-        self.architecture, self.pooling = architecture, pooling
-        self.layers_path, self.norm_path = ARCHITECTURES[architecture]
-        self.layers = len(self.model.get_submodule(self.layers_path))
+        if normalize:
+            self.log_radius = nn.Parameter(torch.tensor(math.log(RADIUS)))
+        self.find_layers()
         self.width = int(self.model.config.hidden_size)
-        self.causal = architecture == "gpt2" or getattr(self.model.config, "is_decoder", False)
-        # RoBERTa counts positions from here (Liu et al. 2019's code, fairseq, pads by one of them).
-        self.first_position = self.model.config.pad_token_id + 1 if architecture == "roberta" else 0
+        shape = self.model.config
+        self.maps = int(shape.num_attention_heads * shape.num_hidden_layers)
+        self.causal = self.architecture == "gpt2" or getattr(self.model.config, "is_decoder", False)
+        self.first_position = first_position(self.model.config)
         embedding = self.model.get_input_embeddings()
         name = next(name for name, module in self.named_modules() if module is embedding)
         self.lookups = {f"{name}.weight": "types"}
-        longest = self.model.config.max_position_embeddings - self.first_position
-        if max_tokens > longest:
+        if longest is not None and max_tokens > longest:
             raise ValueError(
                 f"task.max_tokens={max_tokens}: the pretrained model reads at most {longest}; "
                 f"give task.max_tokens={longest}"
@@ -89,6 +116,11 @@ class PretrainedEncoder(Encoder):
                 "give model.pooling=mean or model.pooling=last"
             )
 
+    def find_layers(self) -> None:
+        """Note where the layers are, and how many."""
+        self.layers_path, self.norm_path = ARCHITECTURES[self.architecture]
+        self.layers = len(self.model.get_submodule(self.layers_path))
+
     def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What `forward` reads besides, and no parameter changes: computed once an episode."""
         return heads_apart(inputs, self.model.config.num_attention_heads)
@@ -98,7 +130,8 @@ class PretrainedEncoder(Encoder):
         within = f"model.{self.layers_path}."
         if name.startswith(within):
             return int(name.removeprefix(within).split(".")[0])
-        return self.layers if name.startswith(f"model.{self.norm_path}.") else -1
+        behind = name == "log_radius" or name.startswith(f"model.{self.norm_path}.")
+        return self.layers if behind else -1
 
     def forward(
         self, inputs: Mapping[str, Tensor], *, trunk: int = 0, only_trunk: bool = False
@@ -130,7 +163,12 @@ class PretrainedEncoder(Encoder):
             return x_1TD[0]
         if self.norm_path:
             x_1TD = self.model.get_submodule(self.norm_path)(x_1TD)
-        return pool(x_1TD[0], inputs, self.pooling)
+        return self.pool(x_1TD[0], inputs)
+
+    def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """[N, D] features from token vectors."""
+        x_ND = pool(x_TD, inputs, self.pooling)
+        return of_length(self.log_radius.exp(), x_ND) if self.normalize else x_ND
 
     def embed(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """[1, T, D] what the first layer reads.
@@ -154,6 +192,8 @@ class PretrainedEncoder(Encoder):
                 position_ids=positions_1T,
                 token_type_ids=torch.zeros_like(positions_1T),
             )
+        if hasattr(self.model, "embeddings_project"):  # of a small ELECTRA, into the layers' width
+            embedded_1TD = self.model.embeddings_project(embedded_1TD)
         return embedded_1TD
 
     def options(self, kind: str, x_1TD: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -178,10 +218,11 @@ class PretrainedEncoder(Encoder):
         Raises:
             OSError: it cannot be written.
         """
-        merged = merge_lora(self, {**self.state_dict(), **parameters})
+        own = {**dict(self.named_parameters()), **parameters}  # tied ones once
         state = {
             name.removeprefix("model."): value.detach().cpu().contiguous()
-            for name, value in merged.items()
+            for name, value in merge_lora(self, own).items()
+            if name.startswith("model.")
         }
         try:
             self.model.save_pretrained(folder, state_dict=state)
@@ -200,10 +241,14 @@ def replace_norms(model: nn.Module) -> None:
 
 
 def pool(x_TD: Tensor, inputs: Mapping[str, Tensor], pooling: str) -> Tensor:
-    """[N, D] one vector a sequence: the `mean` of its token vectors, the `first` or the `last`."""
+    """[N, D] one vector a sequence: its tokens' `mean` or `max`, or the `first` or `last` one's."""
     lengths_N = inputs["mask"].sum(dim=1)
+    if pooling == "max":
+        slots_NL = inputs["slots"]
+        x_NLD = x_TD.index_select(0, slots_NL.flatten()).view(*slots_NL.shape, -1)
+        return x_NLD.masked_fill(~inputs["mask"][..., None], -torch.inf).amax(dim=1)
     if pooling == "mean":
-        return membership(inputs).to(x_TD.dtype) @ x_TD / lengths_N[:, None]
+        return total(at_places(x_TD, inputs), inputs) / lengths_N[:, None]
     places_N = lengths_N - 1 if pooling == "last" else torch.zeros_like(lengths_N)
     return x_TD.index_select(0, inputs["slots"].gather(1, places_N[:, None]).squeeze(1))
 
@@ -239,30 +284,38 @@ def attend(
     return packed_attention(qkv_T3HK, packing, attention_mask, scale=scaling)[None], None
 
 
-def load_model(values: dict[str, Any], weights: str | None) -> Any:
+def first_position(config: Any) -> int:
+    """The number of a text's first position.
+
+    RoBERTas count from behind their padding token (Liu et al. 2019's code, fairseq, pads by it).
+    """
+    return int(config.pad_token_id) + 1 if config.model_type in ROBERTAS else 0
+
+
+def load_model(values: dict[str, Any], weights: Weights | None) -> Any:
     """The Hugging Face model of a configuration.
 
     Raises:
-        ValueError: `transformers` is not installed or cannot load this, or weights are missing.
+        ValueError: `transformers` cannot load this, or weights are missing or not finite.
     """
-    try:
-        import transformers
-    except ImportError:
-        raise ValueError(
-            'model=pretrained needs a package: pip install "metaformer-cli[pretrained]"'
-        ) from None
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    import transformers
+
+    quiet()
     transformers.AttentionInterface.register("metaformer", attend)
-    options: dict[str, Any] = {"attn_implementation": "metaformer", "dtype": torch.float32}
-    if values["model_type"] in ("bert", "roberta"):
+    kind = values["model_type"]
+    attention = "metaformer" if kind in ARCHITECTURES else "eager"
+    options: dict[str, Any] = {"attn_implementation": attention, "dtype": torch.float32}
+    if kind in ("albert", "bert", "mpnet", *ROBERTAS):
         options["add_pooling_layer"] = False  # features do not pass through it
+    # of a T5, what AutoModel means has a decoder besides
+    maker = transformers.T5EncoderModel if kind == "t5" else transformers.AutoModel
     try:
-        config = type(transformers.AutoConfig.for_model(values["model_type"])).from_dict(values)
+        config = type(transformers.AutoConfig.for_model(kind)).from_dict(values)
         if weights is None:
-            return transformers.AutoModel.from_config(config, trust_remote_code=False, **options)
-        model, report = transformers.AutoModel.from_pretrained(
-            weights,
+            make = maker._from_config if kind == "t5" else maker.from_config
+            return make(config, **options)
+        model, report = maker.from_pretrained(
+            weights.folder,
             config=config,
             trust_remote_code=False,
             use_safetensors=True,  # never a pickle
@@ -270,18 +323,23 @@ def load_model(values: dict[str, Any], weights: str | None) -> Any:
             **options,
         )
     except Exception as error:  # noqa: BLE001, transformers raises what its parts raise
-        reason = " ".join(str(error).split())
         if weights is None:
             raise ValueError(
-                f"transformers cannot make the checkpoint's model ({reason})"
+                f"transformers cannot make the checkpoint's model ({one_line(error)})"
             ) from None
         raise ValueError(
-            f"model.path={weights}: expected a hub name or a folder with config.json and "
-            f"model.safetensors; transformers cannot load it ({reason})"
+            f"{weights.called}: expected a hub name or a folder with config.json and "
+            f"model.safetensors; transformers cannot load it ({one_line(error)})"
         ) from None
     if missing := sorted(report["missing_keys"]):
         raise ValueError(
-            f"model.path={weights}: {missing[0]} is missing ({len(missing)} in all); expected the "
+            f"{weights.called}: {missing[0]} is missing ({len(missing)} in all); expected the "
             "weights of a whole model"
+        )
+    broken = [name for name, value in model.named_parameters() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{weights.called}: {broken[0]} holds numbers that are not finite ({len(broken)} "
+            "tensors in all do); expected sound weights: get them again, or saved in float32"
         )
     return model

@@ -18,6 +18,7 @@ TEXTS = ["wake me at 7 o'clock, please", "Café 🙂", "play"]
 def brought(folder: Path) -> PretrainedTokenizer:
     """The tokenizer in a folder, as the model brings it."""
     files = {name: (folder / name).read_text() for name in FILES}
+    files["encoder.json"] = json.dumps({"max_tokens": 40})
     return PretrainedTokenizer.brought(json.dumps(files))
 
 
@@ -33,6 +34,16 @@ def test_token_ids_are_those_of_transformers(pretrained_folder, architecture, ma
     assert tokenizer.encode(TEXTS, max_tokens) == expected
     assert max(map(len, expected)) == max_tokens or max_tokens == 64
     assert tokenizer.vocab_size == len(theirs)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_lengths_are_those_of_whole_texts_and_the_longest_what_the_model_reads(
+    pretrained_folder, architecture
+):
+    tokenizer = brought(pretrained_folder(architecture))
+    tokenizer.encode(TEXTS, 4)  # which cuts
+    assert tokenizer.lengths(TEXTS) == list(map(len, tokenizer.encode(TEXTS, 100)))
+    assert tokenizer.longest == 40
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -11,7 +11,8 @@ import torch
 
 from metaformer_cli.models.pretrained import FILES, PretrainedClassifier
 
-ARCHITECTURES = ("bert", "distilbert", "roberta", "modernbert", "gpt2")
+ARCHITECTURES = ("bert", "distilbert", "roberta", "modernbert", "gpt2", "mpnet")
+MODULES = ("1_Pooling", "modules.json", "sentence_bert_config.json")
 TEXTS = ["wake me at 7 o'clock, please", "Café 🙂", "play"]
 
 
@@ -35,7 +36,7 @@ def test_what_it_exports_is_read_by_from_pretrained(pretrained_folder, tmp_path,
     (saved / "of_before").touch()
     said = model.export(saved, lambda: parameters)
     assert str(saved) in said
-    assert {path.name for path in saved.iterdir()} == {*FILES, "model.safetensors"}
+    assert {path.name for path in saved.iterdir()} == {*FILES, "model.safetensors", *MODULES}
     assert list(tmp_path.iterdir()) == [saved]
     theirs = AutoTokenizer.from_pretrained(pretrained_folder(architecture))
     assert AutoTokenizer.from_pretrained(saved)(TEXTS).input_ids == theirs(TEXTS).input_ids
