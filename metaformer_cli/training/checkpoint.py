@@ -1,26 +1,30 @@
 """Checkpoints: one file that holds all of a run, as data that can never run code.
 
 A checkpoint is a safetensors file. Its tensors are the meta-parameters (`meta/…`) and the
-optimiser's state (`optimiser/…`); its header holds, as one JSON text, the resolved configuration,
-what task and model learned or brought, and how far training has come. So a checkpoint can be moved,
-and still be evaluated.
+optimiser's state (`optimiser/…`), without which it can be judged, and not resumed: the best one
+leaves it out, and is a third as large. Its header holds, as one JSON text, the resolved
+configuration, what task and model learned or brought, how far training has come, and which groups
+of which data it was trained on. So a checkpoint can be moved, and still be evaluated.
 
 There is no random state to keep: every draw is named by the seed and the step (`derive_seed`).
 """
 
 from __future__ import annotations
 
+import json
+import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.models.model import Parameters
-from metaformer_cli.training.checkpoint_header import LAST, PREVIOUS, Header, read_header
+from metaformer_cli.training.checkpoint_header import Header, read_header
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Progress:
         stale: validations since then.
         losses: of each episode since the last log line.
         scores: of each episode since the last log line.
+        others: what validations are compared with -> its leading score of each validation episode.
+        best_scores: the best validation's, of each episode.
     """
 
     step: int = 0
@@ -42,20 +48,23 @@ class Progress:
     stale: int = 0
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    others: dict[str, list[float]] = field(default_factory=dict)
+    best_scores: list[float] = field(default_factory=list)
 
     def after(self, step: int, losses: list[float], scores: list[float]) -> Progress:
         """Progress after one more outer step, with its episodes' figures."""
         return replace(self, step=step, losses=self.losses + losses, scores=self.scores + scores)
 
-    def after_validation(self, score: float, *, best: bool) -> Progress:
-        """Progress after one more validation, and whether it is the best."""
+    def after_validation(self, scores: list[float], *, best: bool) -> Progress:
+        """Progress after one more validation, with each episode's score: is it the best?"""
         if best:
-            return replace(self, best=score, best_step=self.step, stale=0)
+            mean = statistics.fmean(scores)
+            return replace(self, best=mean, best_step=self.step, best_scores=scores, stale=0)
         return replace(self, stale=self.stale + 1)
 
     def without_best(self) -> Progress:
         """Progress of a run that goes on in another folder, where no best checkpoint is."""
-        return replace(self, best=None, best_step=0, stale=0)
+        return replace(self, best=None, best_step=0, best_scores=[], stale=0)
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,11 @@ class Checkpoint:
 
     Attributes:
         meta: the meta-parameters.
-        optimiser: the optimiser's state, as `AdamW.state_tensors` names it.
+        optimiser: the optimiser's state, as `AdamW.state_tensors` names it; or nothing.
         progress: how far training has come.
         config: the resolved configuration, as plain values.
         state: what the `task` learned, and what the `model` brought with it, as text.
+        data: what the run was trained on, as `data/record.py` writes it.
     """
 
     meta: Parameters
@@ -75,6 +85,7 @@ class Checkpoint:
     progress: Progress
     config: Mapping[str, Any]
     state: Mapping[str, str]
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -90,9 +101,35 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         for name, tensor in members.items()
     }
     state, progress = dict(checkpoint.state), asdict(checkpoint.progress)
-    header = Header(dict(checkpoint.config), state, progress)
+    header = Header(dict(checkpoint.config), state, progress, dict(checkpoint.data))
     with replacing(path) as stream:
-        stream.write(safetensors.torch.save(tensors, metadata=header.metadata()))
+        write(stream, tensors, header.metadata())
+
+
+def write(stream: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, a tensor at a time.
+
+    Its own library first makes one text of all tensors, and a copy of that, which was the peak of a
+    run's memory; or it replaces the file by one of its own, which nobody has flushed.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].itemsize, item[0]))  # aligned
+    for name, tensor in ordered:
+        start, end = end, end + tensor.nbytes
+        kind = str(tensor.dtype).removeprefix("torch.")
+        for word, letter in (("float", "F"), ("uint", "U"), ("int", "I")):
+            kind = kind.replace(word, letter)
+        header[name] = {
+            "dtype": kind.upper(),
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    stream.write(len(text).to_bytes(8, "little") + text)
+    for _, tensor in ordered:
+        stream.write(tensor.flatten().view(torch.uint8).numpy().data)
 
 
 def load(path: Path) -> Checkpoint:
@@ -114,6 +151,7 @@ def load(path: Path) -> Checkpoint:
         progress=_progress(header.progress, path),
         config=header.config,
         state=header.state,
+        data=header.data,
     )
 
 
@@ -129,24 +167,6 @@ def _progress(values: Mapping[str, Any], path: Path) -> Progress:
             "give another one"
         )
     return Progress(**values)
-
-
-def load_latest(run_dir: Path) -> tuple[Checkpoint, list[str]]:
-    """The last whole checkpoint of a run, and a line on each that had to be passed over.
-
-    Raises:
-        ValueError: none is whole.
-    """
-    passed_over: list[str] = []
-    for name in (LAST, PREVIOUS):
-        path = run_dir / "checkpoints" / name
-        try:
-            return load(path), passed_over
-        except FileNotFoundError:
-            passed_over.append(f"{path} does not exist")
-        except ValueError as error:
-            passed_over.append(str(error))
-    raise ValueError("; ".join(passed_over))
 
 
 def fit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> Parameters:

@@ -11,8 +11,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 KEY = "metaformer"  # in safetensors metadata
-FORMAT = 2  # raised when an older metaformer could misread a checkpoint
-LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+FORMAT = 3  # raised when an older metaformer could misread a checkpoint
+LAST, BEST = "last.safetensors", "best.safetensors"
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -24,11 +24,13 @@ class Header:
         config: the resolved configuration of the run; data from elsewhere, not checked yet.
         state: what the "task" and the "model" learnt besides tensors, as each wrote it.
         progress: how far training had come.
+        data: what the run was trained on, as `data/record.py` writes it; not checked yet either.
     """
 
     config: dict[str, Any]
     state: dict[str, str]
     progress: dict[str, Any]
+    data: dict[str, Any]
 
     def metadata(self) -> dict[str, str]:
         """The header as safetensors metadata, under one key: it writes several in random order."""
@@ -60,10 +62,10 @@ def read_header(file: Path) -> Header:
                     f"reads {FORMAT}): train anew"
                 )
             case {"format": int(), "config": dict(config), "state": dict(state), **rest}:
-                progress = rest.get("progress")
+                progress, data = rest.get("progress"), rest.get("data")
                 texts = all(isinstance(text, str) for text in state.values())
-                if texts and isinstance(progress, dict):
-                    return Header(config, state, progress)
+                if texts and isinstance(progress, dict) and isinstance(data, dict):
+                    return Header(config, state, progress, data)
     except (json.JSONDecodeError, RecursionError):
         pass
     raise ValueError(

@@ -21,10 +21,10 @@ from metaformer_cli.training.checkpoint import (
     Progress,
     fit,
     load,
-    load_latest,
     save,
+    write,
 )
-from metaformer_cli.training.checkpoint_header import FORMAT, LAST, PREVIOUS, read_header
+from metaformer_cli.training.checkpoint_header import FORMAT, read_header
 
 CHECKPOINT = Checkpoint(
     meta={
@@ -42,6 +42,7 @@ CHECKPOINT = Checkpoint(
     progress=Progress(7, 0.1 + 0.2, 5, 1, losses=[1 / 3, 1e-300], scores=[0.25, 0.75]),
     config={"task": {"name": "fewshot_text", "min_ways": None}, "run_dir": "läufe/🚀", "lr": 1e-3},
     state={"task": '{"model": "naïve 🙂\\n"}', "model": ""},
+    data={"name": "ü.csv", "groups": {"a": [1, "f0", "0a"]}},
 )
 
 
@@ -54,7 +55,39 @@ def test_what_is_saved_is_loaded_to_the_last_bit(tmp_path, bits):
     assert loaded.progress == CHECKPOINT.progress
     assert loaded.config == CHECKPOINT.config
     assert loaded.state == CHECKPOINT.state
+    assert loaded.data == CHECKPOINT.data
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+DTYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shapes=st.dictionaries(
+        st.text(min_size=1, max_size=9).filter(lambda name: name != "__metadata__"),
+        st.tuples(st.sampled_from(DTYPES), st.lists(st.integers(0, 3), max_size=3)),
+    ),
+    note=st.text(),
+)
+def test_any_tensors_are_read_by_safetensors_as_they_were_written(tmp_path_factory, shapes, note):
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    tensors = {
+        name: (10 * torch.randn(shape, generator=torch.Generator().manual_seed(i))).to(dtype)
+        for i, (name, (dtype, shape)) in enumerate(shapes.items())
+    }
+    with path.open("wb") as stream:
+        write(stream, tensors, {"note": note})
+    found = safetensors.torch.load_file(path)
+    assert found.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert found[name].dtype == value.dtype
+        assert torch.equal(found[name], value)
+    with safetensors.safe_open(path, "pt") as stream:
+        assert stream.metadata() == {"note": note}
 
 
 class Payload:
@@ -90,7 +123,13 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, monkeypatch, write):
 
 
 def metadata(**changes: object) -> dict[str, str]:
-    values: dict[str, object] = {"format": FORMAT, "config": {}, "state": {}, "progress": {}}
+    values: dict[str, object] = {
+        "format": FORMAT,
+        "config": {},
+        "state": {},
+        "progress": {},
+        "data": {},
+    }
     return {"metaformer": json.dumps(values | changes)}
 
 
@@ -111,6 +150,8 @@ def progress(**changes: object) -> dict[str, object]:
         "stale": 0,
         "losses": [],
         "scores": [],
+        "others": {},
+        "best_scores": [],
     }
     return values | changes
 
@@ -123,9 +164,9 @@ def progress(**changes: object) -> dict[str, object]:
         (b"\xff" * 99, "not a whole safetensors file"),
         (foreign(None), "of another program"),
         (foreign({"format": "pt"}), "of another program"),
-        (foreign(metadata(format=3)), "checkpoint format 3: this metaformer reads 2; upgrade"),
-        (foreign(metadata(format=1)), r"older metaformer \(.* 1; .* reads 2\): train anew"),
-        (foreign(FORMAT_1), r"older metaformer \(checkpoint format 1; .* reads 2\): train anew"),
+        (foreign(metadata(format=4)), "checkpoint format 4: this metaformer reads 3; upgrade"),
+        (foreign(metadata(format=2)), r"older metaformer \(.* 2; .* reads 3\): train anew"),
+        (foreign(FORMAT_1), r"older metaformer \(checkpoint format 1; .* reads 3\): train anew"),
         (foreign(metadata(config=[])), "no readable configuration"),
         (foreign({"metaformer": "{"}), "no readable configuration"),
         (foreign({"metaformer": "[]"}), "no readable configuration"),
@@ -134,6 +175,7 @@ def progress(**changes: object) -> dict[str, object]:
         (foreign(metadata(state="{}")), "no readable configuration"),
         (foreign(metadata(state={"task": {}})), "no readable configuration"),
         (foreign(metadata(progress=None)), "no readable configuration"),
+        (foreign(metadata(data=None)), "no readable configuration"),
         (foreign(metadata(progress={})), "how far training had come"),
         (foreign(metadata(progress=progress(step="1"))), "how far training had come"),
         (foreign(metadata(progress=progress(extra=1))), "how far training had come"),
@@ -203,40 +245,6 @@ def test_a_write_that_fails_leaves_the_old_one_whole(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
-
-
-class TestLatest:
-    @pytest.fixture
-    def checkpoints(self, tmp_path):
-        folder = tmp_path / "checkpoints"
-        folder.mkdir()
-        for name, step in ((PREVIOUS, 1), (LAST, 2)):
-            save(folder / name, replace(CHECKPOINT, progress=Progress(step)))
-        return folder
-
-    def test_the_last_is_taken(self, checkpoints):
-        found, passed_over = load_latest(checkpoints.parent)
-        assert found.progress.step == 2
-        assert not passed_over
-
-    @pytest.mark.parametrize("damage", ["cut", "garbage", "gone"])
-    def test_a_damaged_last_is_passed_over_in_words(self, checkpoints, damage):
-        last = checkpoints / LAST
-        if damage == "gone":
-            last.unlink()
-        else:
-            last.write_bytes(last.read_bytes()[:-9] if damage == "cut" else b"garbage garbage")
-        found, passed_over = load_latest(checkpoints.parent)
-        assert found.progress.step == 1
-        assert len(passed_over) == 1
-        assert str(last) in passed_over[0]
-
-    def test_with_none_whole_both_are_named(self, checkpoints):
-        (checkpoints / LAST).write_bytes(b"garbage garbage")
-        (checkpoints / PREVIOUS).unlink()
-        with pytest.raises(ValueError, match=f"{LAST} is not .*{PREVIOUS} does not exist") as error:
-            load_latest(checkpoints.parent)
-        assert "\n" not in str(error.value)
 
 
 class TestFit:

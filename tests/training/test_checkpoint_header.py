@@ -23,6 +23,7 @@ SOUND: dict[str, Any] = {
     "config": {"seed": 1},
     "state": {"task": "{}", "model": ""},
     "progress": {"step": 3},
+    "data": {"name": "builtin"},
 }
 
 
@@ -39,11 +40,12 @@ def test_what_is_written_is_read(tmp_path):
             {"format": 1, "config": {}, "tokenizer": "", "progress": {}},
             "an older metaformer .*anew",
         ),
-        ({"format": FORMAT + 1, **SOUND}, r"has checkpoint format 3: .*upgrade metaformer-cli"),
+        ({"format": FORMAT + 1, **SOUND}, r"has checkpoint format 4: .*upgrade metaformer-cli"),
         ({"format": FORMAT, **SOUND, "state": "text"}, "holds no readable configuration"),
         ({"format": FORMAT, **SOUND, "progress": 3}, "holds no readable configuration"),
+        ({"format": FORMAT, **SOUND, "data": []}, "holds no readable configuration"),
         ({"format": FORMAT, **SOUND, "state": {"task": 1}}, "holds no readable configuration"),
-        ({"format": "2", **SOUND}, "holds no readable configuration"),
+        ({"format": "3", **SOUND}, "holds no readable configuration"),
         ([], "holds no readable configuration"),
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from metaformer_cli.training.checkpoint import Progress, load, load_latest
-from metaformer_cli.training.checkpoint_header import BEST, LAST, PREVIOUS
+from metaformer_cli.training.checkpoint import Progress, load
+from metaformer_cli.training.checkpoint_header import BEST, LAST
 from metaformer_cli.training.optimiser import AdamW
 from metaformer_cli.training.run import Run
 
@@ -39,25 +40,33 @@ def test_it_begins_with_a_folder_that_people_can_read(run):
 
 
 def test_a_checkpoint_holds_the_configuration_and_the_state(run):
-    saved = load(run.save(META, optimiser(), Progress(1), best=False))
+    saved = load(run.save(META, optimiser(), Progress(1)))
     assert (saved.config, saved.state) == ({"seed": 0}, STATE)
 
 
-def test_the_last_the_one_before_and_the_best_are_kept(run):
-    path = run.save(META, optimiser(), Progress(1), best=True)
+def test_the_last_and_the_best_are_kept(run):
+    path = run.save(META, optimiser(), Progress(1), best=META)
     assert path == run.folder / "checkpoints" / LAST
     assert steps(run) == {LAST: 1, BEST: 1}
     assert run.has_best
-    run.save(META, optimiser(), Progress(2), best=False)
-    assert steps(run) == {LAST: 2, PREVIOUS: 1, BEST: 1}
-    run.save(META, optimiser(), Progress(3), best=True)
-    assert steps(run) == {LAST: 3, PREVIOUS: 2, BEST: 3}
+    run.save(META, optimiser(), Progress(2))
+    assert steps(run) == {LAST: 2, BEST: 1}
+    run.save(META, optimiser(), Progress(3), best=META)
+    assert steps(run) == {LAST: 3, BEST: 3}
+
+
+def test_what_was_learned_is_in_both_and_what_training_needs_besides_in_the_last_alone(run):
+    run.save(META, optimiser(), Progress(1), best=META)
+    last, best = (load(run.folder / "checkpoints" / name) for name in (LAST, BEST))
+    assert last.meta.keys() == best.meta.keys() == META.keys()
+    assert last.optimiser.keys() == optimiser().state_tensors().keys()
+    assert best.optimiser == {}
 
 
 def test_where_another_process_writes_nothing_is_written(tmp_path):
     run = Run(tmp_path / "run", {"seed": 0}, STATE, writes=False)
     run.begin("seed: 0\n")
-    path = run.save(META, optimiser(), Progress(1), best=True)
+    path = run.save(META, optimiser(), Progress(1), best=META)
     assert path == tmp_path / "run" / "checkpoints" / LAST
     assert not list(tmp_path.iterdir())
 
@@ -66,39 +75,37 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("renames", range(4))
-def test_killed_between_any_two_renames_the_latest_is_the_new_or_the_old(run, monkeypatch, renames):
-    run.save(META, optimiser(), Progress(1), best=True)
-    run.save(META, optimiser(), Progress(2), best=True)
-    left = renames
-    original = Path.replace
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+@pytest.mark.parametrize("calls", range(2))
+def test_killed_before_a_rename_or_a_flush_the_last_is_whole(run, monkeypatch, call, calls):
+    run.save(META, optimiser(), Progress(1), best=META)
+    run.save(META, optimiser(), Progress(2), best=META)
+    owner, left = (Path if call == "replace" else os), calls
+    original = getattr(owner, call)
 
-    def replace(self, target):
+    def killed(*args):
         nonlocal left
         if left == 0:
             raise Killed
         left -= 1
-        return original(self, target)
+        return original(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", replace)
+        patch.setattr(owner, call, killed)
         with pytest.raises(Killed):
-            run.save(META, optimiser(), Progress(3), best=True)
-    assert load_latest(run.folder)[0].progress.step in (1, 2, 3)
-    assert steps(run)[BEST] in (2, 3)
+            run.save(META, optimiser(), Progress(3), best=META)
+    assert steps(run) == {LAST: 2, BEST: 2 + calls}
     run.begin("seed: 0\n")
-    run.save(META, optimiser(), Progress(4), best=False)
-    assert load_latest(run.folder)[0].progress.step == 4
-    assert set(steps(run)) <= {LAST, PREVIOUS, BEST}
+    run.save(META, optimiser(), Progress(4))
+    assert steps(run) == {LAST: 4, BEST: 2 + calls}
 
 
 def test_what_a_kill_in_the_middle_of_a_write_leaves_is_cleared_away(run):
-    run.save(META, optimiser(), Progress(1), best=False)
-    for name in (".config.yaml.0123abcd.tmp", "checkpoints/.next.safetensors.0123abcd.tmp"):
+    run.save(META, optimiser(), Progress(1))
+    for name in (".config.yaml.0123abcd.tmp", "checkpoints/.last.safetensors.0123abcd.tmp"):
         (run.folder / name).write_bytes(b"half")
-    (run.folder / "checkpoints" / "next.safetensors").write_bytes(b"whole, but not in its place")
     (run.folder / "notes.tmp").write_text("the user's own")
-    assert load_latest(run.folder)[0].progress.step == 1
+    assert load(run.folder / "checkpoints" / LAST).progress.step == 1
     run.begin("seed: 0\n")
     left = {path.name for path in run.folder.rglob("*") if path.is_file()}
     assert left == {"config.yaml", LAST, "notes.tmp"}
