@@ -59,6 +59,11 @@ An error is one line; METAFORMER_TRACEBACK=1 shows where it came from.
 
 # What the user can put right. Anything else is a fault of ours: Python shows where, and exits by 1.
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
+OUT_OF_MEMORY = (
+    "out of memory; give fewer or shorter rows (task.shots, task.ways, task.max_tokens), "
+    "a smaller model, or what adapts less of it, such as learner.adapt=head; what was saved "
+    "before is whole"
+)
 
 
 def main() -> int:
@@ -82,7 +87,19 @@ def main() -> int:
     except USER_ERRORS as error:
         _report(error)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        _report(error, OUT_OF_MEMORY)
+        return 2
     return code
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory is full; torch has a class of its own for GPUs, and none for CPUs."""
+    of_gpu = type(error).__name__ == "OutOfMemoryError"
+    of_cpu = "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or of_gpu or of_cpu
 
 
 def _dispatch(words: Sequence[str]) -> int:
@@ -172,12 +189,12 @@ def _complete(words: Sequence[str]) -> None:
             run(match[2], [*words, *plugins], _job)
 
 
-def _report(error: Exception) -> None:
-    """Print an error as the user should see it."""
+def _report(error: Exception, words: str = "") -> None:
+    """Print an error as the user should see it; in `words` where its own say nothing to them."""
     if os.environ.get("METAFORMER_TRACEBACK") == "1":
         traceback.print_exception(error)
         return
-    text = str(error)
+    text = words or str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror + (f": {error.filename}" if error.filename else "")
     notes = getattr(error, "__notes__", [])

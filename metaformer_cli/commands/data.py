@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import textwrap
 import unicodedata
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from metaformer_cli.commands.build import build_task, groups_of, load_data
+from metaformer_cli.commands.build import build_task, groups_of, load_data, options_of
+from metaformer_cli.config.registry import choice
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.tasks.task import Task, spread
 
@@ -30,11 +32,26 @@ def data(config: DataCommand) -> None:
     refuses = config.data.get("problems") == "refuse"
     dataset = load_data(config, task, **({"problems": "drop"} if refuses else {}))
     print(describe(task, dataset, seed=config.seed))
+    for note in unread(config, task, dataset):
+        print("\n".join(["", *_wrapped(f"Cut {note}", indent=0)]))
     if refuses and dataset.problems:
         print(
-            "\nTraining refuses this data set as it is: correct what is left out above,\n"
-            "or leave it out there too with data.problems=drop."
+            "\nTraining refuses this data set as it is: correct these faults,\n"
+            "or leave out the same there with data.problems=drop."
         )
+
+
+def unread(config: DataCommand, task: Task, dataset: Dataset) -> list[str]:
+    """What the configured model would not see of the rows; where nobody can tell, why."""
+    if not dataset.groups:
+        return []
+    try:
+        train = groups_of(dataset, "train", task)
+        brought = choice("model", config.model["name"]).load().bring(**options_of(config.model))
+    except ValueError as error:
+        return [f"nobody can tell where: {error}"]
+    task.learn(train, brought)
+    return task.unread(chain.from_iterable(dataset.groups.values()))
 
 
 def describe(task: Task, dataset: Dataset, *, seed: int, split: str = "train") -> str:
@@ -50,6 +67,7 @@ def describe(task: Task, dataset: Dataset, *, seed: int, split: str = "train") -
             _field(f"rows a {group}", spread(sizes)),
             *(_field(name, figures) for name, figures in task.describe(dataset)),
             *_left_out(dataset),
+            *_notes(dataset),
             *_splits(task, dataset),
             "",
         ]
@@ -64,6 +82,14 @@ def _left_out(dataset: Dataset) -> list[str]:
     lines = [_field("left out", first), *(_field("", count) for count in others)]
     for problem in dataset.problems:
         lines += _wrapped(problem, indent=INDENT + 2)
+    return lines
+
+
+def _notes(dataset: Dataset) -> list[str]:
+    lines = []
+    for note in dataset.notes:
+        first, *others = _wrapped(note, indent=INDENT)
+        lines += [_field("note", first.strip()), *others]
     return lines
 
 

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from metaformer_cli.commands.build import build, build_task, resolve_device
+from metaformer_cli.commands.build import build, build_task, print_unread, resolve_device
+from metaformer_cli.commands.recorded import seen_in_training
 from metaformer_cli.config.saved import checkpoint_file
 from metaformer_cli.data.files import Record, read_records
+from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.writing import check_output, write_records
+from metaformer_cli.episode import Examples
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from metaformer_cli.config.schema import PredictCommand
 
 BATCH = 256  # query rows at a time: bounds memory, and changes no result
@@ -24,23 +29,36 @@ def predict(config: PredictCommand) -> None:
 
     Raises:
         ValueError: a file or the checkpoint cannot be used.
+        FloatingPointError: adapting to the support set overflowed; nothing is written.
     """
     check_output(config.out)
     check_inputs_kept(config)
     task = build_task(config)
     of_support, of_query = task.columns
-    support = list(read_records(config.support, required=of_support))
-    records = list(read_records(config.query, required=of_query))
+    found = Problems()
+    support = list(read_records(config.support, found, required=of_support))
+    records = list(read_records(config.query, found, required=of_query))
+    found.refuse("support and query", remedy="correct them, or take such rows out")
     drawn = task.ask(support, records, config.support)
     check_columns(records, task.added_columns(drawn))
     file = checkpoint_file(config.ckpt)
 
     from metaformer_cli.training.checkpoint import load
+    from metaformer_cli.training.evaluation import non_finite
 
     device = resolve_device(config.device)
     built = build(config, task, {}, device, load(file), file=file)
+    if seen := seen_in_training(file, task.asked(drawn), task.words[:2]):
+        print(f"note     {seen}")
     adapt_on = task.read(drawn.support, drawn).to(device)
-    *_, predictor = built.learner.adaptation(built.meta, adapt_on)
+    *_, adapted = built.learner.adaptation(built.meta, adapt_on)
+
+    def predictor(examples: Examples) -> Tensor:
+        outputs: Tensor = adapted(examples)
+        if overflow := non_finite(outputs, f"support={config.support}", built.learner):
+            raise FloatingPointError(overflow)
+        return outputs
+
     answers: list[dict[str, Any]] = []
     starts = range(0, len(records), BATCH)
     for start in tqdm(starts, desc="predict", unit="batch", leave=False, disable=None):
@@ -48,10 +66,13 @@ def predict(config: PredictCommand) -> None:
         answers += task.answer(predictor, batch, drawn)
     rows = zip(records, answers, strict=True)
     write_records(config.out, [{**record.values, **answer} for record, answer in rows])
+    for note in found.notes:
+        print(f"note     {note}")
     print(
         f"{len(records):,} rows {task.answered(drawn)}, adapted on {len(support):,} "
         f"examples: {config.out}"
     )
+    print_unread(task, [*drawn.support, *drawn.query])
 
 
 def check_inputs_kept(config: PredictCommand) -> None:

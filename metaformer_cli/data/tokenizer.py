@@ -23,9 +23,12 @@ class TextTokenizer:
     """Texts to token ids and back; and how often each token occurs in the training texts.
 
     Attributes:
+        longest: the most tokens of a text that models should read: attention grows by the square.
         texts: how many texts it was trained on.
         document_frequency: in how many of them each token occurs.
     """
+
+    longest = 512
 
     def __init__(self, tokenizer: Tokenizer, texts: int, document_frequency: Sequence[int]) -> None:
         self.texts, self.document_frequency = texts, tuple(document_frequency)
@@ -84,10 +87,11 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [[CLS, *encoding.ids[: max_tokens - 1]] for encoding in encodings]
 
-    def count_cut(self, texts: Sequence[str], max_tokens: int) -> int:
-        """How many of the texts `encode` would cut."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        return sum(1 + len(encoding.ids) > max_tokens for encoding in encodings)
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, `CLS` among them, before it is cut."""
+        return [
+            1 + len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the token ids, without the special ones."""

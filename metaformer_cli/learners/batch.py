@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -21,6 +21,7 @@ class Rows:
         sets: of inputs that look them up, those of one episode together.
         stacked: whether tensors get a first axis, of episodes.
         alike: other meta-parameters that have a row for each of an embedding's -> the embedding.
+        prepare: what readies inputs for the model; None: its `prepare`.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class Rows:
         *,
         stacked: bool,
         alike: Mapping[str, str] = MappingProxyType({}),
+        prepare: Callable[[Inputs], Inputs] | None = None,
     ) -> None:
-        self.model, self.stacked = model, stacked
+        self.model, self.stacked, self.prepare = model, stacked, prepare or model.prepare
         used = [used_rows(model, *inputs) for inputs in sets]
         self.of_episode = [
             own | {name: own[embedding] for name, embedding in alike.items()} for own in used
@@ -52,7 +54,7 @@ class Rows:
             input_name: torch.searchsorted(rows[name], inputs[input_name])
             for name, input_name in self.model.lookups.items()
         }
-        return {**self.model.prepare(inputs), **ids}
+        return {**self.prepare(inputs), **ids}
 
     def pick(self, meta: Parameters) -> Parameters:
         """`meta` with each embedding cut down to its used rows."""

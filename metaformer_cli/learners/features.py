@@ -20,6 +20,7 @@ from metaformer_cli.learners import memory
 from metaformer_cli.learners.batch import Rows
 from metaformer_cli.learners.engine import Engine, in_float
 from metaformer_cli.learners.inner_loop import gradient_of, tracked
+from metaformer_cli.learners.known import KnownFeatures
 from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
 from metaformer_cli.models.model import FeatureModel, Inputs, Parameters
 
@@ -54,9 +55,10 @@ class FeatureLearner:
         if not isinstance(model, FeatureModel):
             raise ValueError(
                 "this learner compares features, and the model gives none: "
-                "expected model=transformer or model=pretrained"
+                "expected model=minilm, pretrained or transformer"
             )
         self.model, self.objective, self.engine = model, objective, run_by
+        self.known = KnownFeatures(model, run_by)
 
     def own(self) -> Parameters:
         """The learner's own meta-parameters before training."""
@@ -97,12 +99,14 @@ class FeatureLearner:
         return self.scores(meta, support_ND, support, self.model.features(meta, query))
 
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
-        """Keep the support set: one predictor, which reads it beside the queries."""
-        read = {**self.model.prepare(support.inputs), "targets": support.targets}
+        """Keep the features of the support set, read once: one predictor."""
+        read = {**support.inputs, "targets": support.targets}
+        support_ND = self.known.features(meta, support)
 
         def predict(examples: Examples) -> Tensor:
             with self.engine.products(support.targets.device.type):
-                return in_float(self.outputs(meta, read, self.model.prepare(examples.inputs)))
+                query_MD = self.known.features(meta, examples)
+                return in_float(self.scores(meta, support_ND, read, query_MD))
 
         yield predict
 

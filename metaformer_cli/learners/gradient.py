@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -36,9 +37,13 @@ from metaformer_cli.learners.inner_loop import (
     sgd_step,
     tracked,
     vjp,
+    without,
 )
+from metaformer_cli.learners.known import KnownFeatures
 from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
-from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters
+from metaformer_cli.learners.start import Start
+from metaformer_cli.models.model import HIDDEN, FeatureModel, Inputs, Model, Parameters
+from metaformer_cli.models.packed import PART
 
 INNER_LR = 0.3  # where neither the user nor the model says
 
@@ -48,28 +53,6 @@ AddGradient = Callable[
     ["GradientLearner", Parameters, Parameters, Sequence[Episode]],
     tuple[list[float], list[Tensor]],
 ]
-
-
-@dataclass
-class Start:
-    """Where the inner loops of episodes that run as one begin.
-
-    Attributes:
-        theta: θ₀.
-        phi: φ of the steps.
-        query_phi: φ of the query set.
-        support: what the steps read.
-        query: what the outer loss reads.
-        back: (of_theta, of_phi, of_query_phi) adds the gradient with respect to the
-            meta-parameters to that of all episodes.
-    """
-
-    theta: Parameters
-    phi: Parameters
-    query_phi: Parameters
-    support: Batch
-    query: Batch
-    back: Callable[[Parameters, Parameters, Parameters], None]
 
 
 class GradientLearner:
@@ -109,12 +92,13 @@ class GradientLearner:
         inner_steps: Annotated[int, at_least(1)] = 5,  # gradient steps on the support set
         learn_rates: bool = True,  # one inner rate a tensor, meta-learned (Li et al. 2017)
         adapt: Annotated[
-            str,
+            str | None,
             matching(
                 r"all|head|last_[1-9]\d*|bias_norm|lora",
                 "all, head, bias_norm, lora or last_N, e.g. learner.adapt=last_2",
             ),
-        ] = "all",  # all | head | last_N | bias_norm | lora: what the inner loop adapts
+        ] = None,  # all | head | last_N | bias_norm | lora: what the inner loop adapts; null:
+        # what suits the model, else all
         lora_rank: Annotated[int, at_least(1)] = 8,  # of adapt=lora
         chunk: Annotated[
             int | None, at_least(1), tunable
@@ -134,8 +118,11 @@ class GradientLearner:
         )
         if adapt == "lora":
             model.add_lora(lora_rank)
-        self.adapted = adapted_names(model, adapt)
+        self.adapted = adapted_names(model, adapt or "all")
         self.depth = trunk_depth(model, self.adapted)
+        self.known: KnownFeatures | None = None  # where no part of them adapts
+        if isinstance(model, FeatureModel) and self.depth > model.layers:
+            self.known = KnownFeatures(model, run_by)
         self.exact = self.differentiation is EXACT
         self.rates = [f"rate.{name}" for name in (*sorted(self.adapted), *model.added)]
         self.undecayed = frozenset(self.rates)
@@ -302,18 +289,25 @@ class GradientLearner:
         """Adapt to a support set: a predictor after 0, 1, … K inner steps."""
         model, depth = self.model, self.depth
         device = support.targets.device.type
-        rows = Rows(model, [[support.inputs]], stacked=False, alike=self.row_wise)
+        prepare = model.prepare_in_parts
+        rows = Rows(model, [[support.inputs]], stacked=False, alike=self.row_wise, prepare=prepare)
         batch = rows.batch([support], seeds=None)
         picked = rows.pick(meta)
+
+        def trunk_of(examples: Examples, parameters: Parameters, inputs: Inputs) -> Parameters:
+            if self.known is not None:
+                return {HIDDEN: self.known.features(meta, examples)}
+            return model.trunk(parameters, inputs, depth)
+
         with torch.no_grad(), self.engine.products(device):
-            trunk = {} if batch.empty else model.trunk(picked, batch.tensors, depth)
+            trunk = {} if batch.empty else trunk_of(support, picked, batch.tensors)
             added = model.start(picked | trunk, batch.tensors, support.targets, depth)
         theta, phi = self.split(picked)
 
         @lru_cache(maxsize=1)  # the same queries are often asked after each step
         def read(examples: Examples) -> tuple[Inputs, Parameters]:
-            inputs = model.prepare(examples.inputs)
-            return inputs, model.trunk(meta, inputs, depth)
+            inputs = prepare(examples.inputs)
+            return inputs, trunk_of(examples, meta, inputs)
 
         def predictor(theta: Parameters) -> Predictor:
             whole = meta | rows.restore(theta, meta)
@@ -326,8 +320,15 @@ class GradientLearner:
             return predict
 
         yield predictor(theta | added)
-        steps = self.steps(batch, self.run_step_alone)
+        run_step = self.in_parts() if len(support.rows) > PART else self.run_step_alone
+        steps = self.steps(batch, run_step)
         yield from map(predictor, descend(steps, theta | added, phi | trunk))
+
+    def in_parts(self) -> Function:
+        """`step`, run as plain autograd: what reads in parts can be neither mapped nor compiled."""
+        plain = copy(self)
+        plain.use(replace(self.engine, chunk=1, compile=False))
+        return plain.run_step_alone
 
     def split(self, meta: Parameters) -> tuple[Parameters, Parameters]:
         """What an episode adapts of the meta-parameters, and what acts in its steps besides."""
@@ -361,10 +362,12 @@ class GradientLearner:
         """What meta-training takes, judged by one episode."""
         adapted = self.adapted_count(meta, episode)
         held = memory.resident_bytes(self.model, meta)
-        parts = episode.support, episode.query
+        parts = [self.model.activations(p.inputs) for p in (episode.support, episode.query)]
+        still = meta.keys() - self.adapted - self.model.lookups.keys()
         one = memory.episode_bytes(
             adapted,
-            max(self.model.activations(part.inputs) for part in parts),
+            sum(parts) if self.depth else max(parts),  # a trunk keeps the graphs of both
+            besides=sum(meta[name].numel() for name in still),
             inner_steps=self.inner_steps if self.differentiation.twice else 0,
             kept_steps=min(self.engine.kept_steps, self.inner_steps),
         )
@@ -387,8 +390,3 @@ class GradientLearner:
     def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
         """What the model writes for other programs."""
         return self.model.export(folder, meta)
-
-
-def without(parameters: Parameters, others: Parameters) -> Parameters:
-    """Those whose names the others do not have."""
-    return {name: value for name, value in parameters.items() if name not in others}

@@ -187,3 +187,8 @@ def gradient_of(loss: Tensor, parameters: Parameters, *, create_graph: bool = Fa
 def tracked(parameters: Parameters) -> Parameters:
     """The same values, as leaves of a new graph."""
     return {name: value.detach().requires_grad_() for name, value in parameters.items()}
+
+
+def without(parameters: Parameters, others: Parameters) -> Parameters:
+    """Those whose names the others do not have."""
+    return {name: value for name, value in parameters.items() if name not in others}

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from metaformer_cli.episode import Episode, Examples
+from metaformer_cli.learners.memory import PROCESS
 from metaformer_cli.models.model import Parameters
 
 
@@ -47,12 +48,18 @@ class Footprint:
 
     @property
     def bytes(self) -> int:
-        """In all."""
-        return self.held + self.chunk * self.episode
+        """Of the whole process."""
+        return PROCESS + self.held + self.chunk * self.episode
 
 
 class Learner(Protocol):
-    """How to adapt."""
+    """How to adapt.
+
+    Attributes:
+        lower: options to lower where numbers overflow, each with `, ` behind it.
+    """
+
+    lower: ClassVar[str]
 
     def initial_parameters(self) -> Parameters:
         """The meta-parameters before training; empty for a learner that does not train."""
@@ -66,13 +73,11 @@ class MetaLearner(Learner, Protocol):
 
     Attributes:
         advice: options that may help where nothing is learned, as the end of a sentence.
-        lower: options to lower where numbers overflow, each with `, ` behind it.
         undecayed: the meta-parameters that weight decay leaves alone, whatever their shape.
         exact: whether the meta-gradient is the derivative of the query loss after adapting.
     """
 
     advice: str
-    lower: ClassVar[str]
     undecayed: frozenset[str]
     exact: bool
 
@@ -98,14 +103,25 @@ class MetaLearner(Learner, Protocol):
 
 
 class Untrained:
-    """The base of learners without meta-parameters: they read each support set, and no more."""
+    """The base of learners that do not train: what they learn, they learn from each support set.
+
+    Attributes:
+        title: what people call it, where it stands beside others.
+    """
+
+    title: ClassVar[str]
 
     # what all such learners refuse, beside what the mark of one says
     refuses: ClassVar[Mapping[str, str]] = {
         "engine.compile": "it has no inner loop to compile",
         "engine.kept_steps": "it has no inner steps",
     }
+    lower: ClassVar[str] = ""
 
     def initial_parameters(self) -> Parameters:
         """None."""
         return {}
+
+    def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
+        """Fit to a support set: one predictor."""
+        raise NotImplementedError

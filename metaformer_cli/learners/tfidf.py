@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,20 +19,11 @@ class TfIdf(Untrained):
     """Character TF-IDF and logistic regression on the support set: the baseline to beat.
 
     It fits scikit-learn on each support set alone, and has no meta-parameters. Character n-grams
-    of 2 to 5 within words, sublinear counts: the usual choice for short texts.
-
-    Raises:
-        ValueError: if scikit-learn is not installed.
+    of 2 to 5 within words, sublinear counts: the usual choice for short texts. Classes count alike,
+    however many examples each has.
     """
 
-    def __init__(self) -> None:
-        try:
-            import sklearn  # noqa: F401
-        except ImportError as error:
-            raise ValueError(
-                "learner=tfidf needs scikit-learn, which is not installed; "
-                'install it with: pip install "metaformer-cli[baselines]"'
-            ) from error
+    title = "TF-IDF"
 
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Fit to the support set: one predictor."""
@@ -42,16 +34,21 @@ class TfIdf(Untrained):
 
         pipeline = make_pipeline(
             TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-            LogisticRegression(C=10.0, max_iter=1000),
+            LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced"),
         )
         pipeline.fit([row[0] for row in support.rows], support.targets.tolist())
         ways = len(support.inputs["classes"])
 
         def predictor(examples: Examples) -> Tensor:
-            texts = [row[0] for row in examples.rows]
-            log_probabilities = torch.full((len(texts), ways), -torch.inf)
-            found = pipeline.predict_log_proba(texts)
-            log_probabilities[:, pipeline.classes_] = torch.tensor(found, dtype=torch.float32)
-            return log_probabilities
+            found = log_probabilities(pipeline, [row[0] for row in examples.rows], ways)
+            return found.to(examples.targets.device)
 
         yield predictor
+
+
+def log_probabilities(fitted: Any, rows: Any, ways: int) -> Tensor:
+    """[N, C] what a classifier of scikit-learn says; -inf for a class that it has not met."""
+    log_probabilities_NC = torch.full((len(rows), ways), -torch.inf)
+    found = fitted.predict_log_proba(rows)
+    log_probabilities_NC[:, fitted.classes_] = torch.tensor(found, dtype=torch.float32)
+    return log_probabilities_NC

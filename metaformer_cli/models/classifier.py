@@ -5,12 +5,13 @@ The meta-parameters are `encoder.*` and `head.*`; an episode adds `classifier.*`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from metaformer_cli.models.encoder import Encoder
 from metaformer_cli.models.heads import make_head
@@ -23,7 +24,7 @@ from metaformer_cli.models.model import (
     call,
     linear_ends,
 )
-from metaformer_cli.models.packed import VARYING, pad, stack
+from metaformer_cli.models.packed import PACKED, PART, VARYING, pad, parts, stack, take
 
 
 class Classifier(FeatureModel):
@@ -59,6 +60,10 @@ class Classifier(FeatureModel):
         """The inputs with what the encoder freezes."""
         return {**inputs, **self.encoder.frozen(inputs)}
 
+    def prepare_in_parts(self, inputs: Inputs) -> Inputs:
+        """The inputs alone where they are many: `_encode` then freezes and encodes in parts."""
+        return inputs if len(inputs["mask"]) > PART else self.prepare(inputs)
+
     def stack(self, batches: Sequence[Inputs]) -> Inputs:
         """Padded to the most tokens, and to the longest text."""
         return stack(batches)
@@ -66,6 +71,15 @@ class Classifier(FeatureModel):
     def pad(self, inputs: Inputs) -> Inputs:
         """With something at every place."""
         return pad(inputs) | {"classes": inputs["classes"]}
+
+    def names(self, inputs: Inputs) -> list[Hashable]:
+        """The tokens of each text."""
+        lengths = inputs["mask"].sum(dim=1).tolist()
+        return [tuple(tokens.tolist()) for tokens in torch.split(inputs["tokens"], lengths)]
+
+    def take(self, inputs: Inputs, rows_M: Tensor) -> Inputs:
+        """The inputs of some rows."""
+        return take({name: inputs[name] for name in PACKED}, rows_M)
 
     def layer_of(self, name: str) -> int:
         """The encoder's layer; a head's parameter belongs to none that adapts."""
@@ -107,17 +121,29 @@ class Classifier(FeatureModel):
     def _encode(
         self, parameters: Parameters, inputs: Inputs, depth: int, *, only_trunk: bool
     ) -> Tensor:
+        def encode(inputs: Inputs) -> Tensor:
+            encoded: Tensor = call(
+                self.encoder, parameters, "encoder.", inputs, trunk=depth, only_trunk=only_trunk
+            )
+            return encoded
+
         if HIDDEN in parameters:
             inputs = {**inputs, HIDDEN: parameters[HIDDEN]}
-        encoded: Tensor = call(
-            self.encoder, parameters, "encoder.", inputs, trunk=depth, only_trunk=only_trunk
-        )
-        return encoded
+        if "head_slots" in inputs or len(inputs["mask"]) <= PART:
+            return encode(inputs)
+        # not prepared: of each part, no more than its outputs is kept for the way back
+        read = {name: inputs[name] for name in (*PACKED, HIDDEN) if name in inputs}
+        encoded = [
+            checkpoint(encode, part, use_reentrant=False, preserve_rng_state=False)
+            for part in parts(read)
+        ]
+        return torch.cat(encoded)
 
     def activations(self, inputs: Inputs) -> int:
-        """Of features, and of all matrices that a token passes."""
+        """Of features, of all matrices that a token passes, and of attention's maps."""
         ends = self.encoder.width + linear_ends(self.encoder, self.encoder.lookups)
-        return len(inputs["tokens"]) * ends
+        count, longest = inputs["mask"].shape
+        return len(inputs["tokens"]) * ends + self.encoder.maps * count * longest**2
 
     def added_count(self, inputs: Inputs) -> int:
         """Of the classifier, and its bias."""

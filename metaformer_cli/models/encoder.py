@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from metaformer_cli.models.blocks import TransformerEncoder
-from metaformer_cli.models.packed import membership
+from metaformer_cli.models.packed import at_places, total
 
 RADIUS = 10.0  # scores are then at most 10 apart: sure of a clear case, and still learning from it
 GATE = 0.3  # an untrained Transformer's features are noise beside the lexical ones
@@ -25,12 +25,14 @@ class Encoder(nn.Module):
     Attributes:
         width: D.
         layers: how many Transformer layers there are.
+        maps: how many maps of attention, heads in all layers.
         dropout: share of each block's output that is dropped in training.
         lookups: the parameters that are only looked up by rows, and the input with the rows.
     """
 
     width: int
     layers: int
+    maps: int
     dropout: float = 0.0
     lookups: Mapping[str, str]
 
@@ -58,6 +60,7 @@ class TextEncoder(Encoder):
         super().__init__()
         self.backbone = backbone
         self.width, self.layers, self.dropout = backbone.width, backbone.layers, backbone.dropout
+        self.maps = backbone.heads * backbone.layers
         self.lookups = {f"backbone.{name}": rows for name, rows in backbone.lookups.items()}
 
     def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
@@ -87,8 +90,7 @@ class TextEncoder(Encoder):
 
     def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """[N, D] features from token vectors: their mean."""
-        membership_NT = membership(inputs).to(x_TD.dtype)
-        return membership_NT @ x_TD / membership_NT.sum(dim=1, keepdim=True)
+        return total(at_places(x_TD, inputs), inputs) / inputs["mask"].sum(dim=1, keepdim=True)
 
 
 class LexicalTextEncoder(TextEncoder):
@@ -123,10 +125,10 @@ class LexicalTextEncoder(TextEncoder):
         self.log_radius = nn.Parameter(torch.tensor(math.log(RADIUS)))
 
     def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the backbone does not change, and R and a of each token."""
+        """What the backbone does not change, R at each place, and a of each token."""
         tokens_T = inputs["tokens"]
-        lexical = {"vectors": self.vectors[tokens_T], "weights": self.weights[tokens_T]}
-        return super().frozen(inputs) | lexical
+        vectors_NLW = self.vectors[tokens_T[inputs["slots"]]]
+        return super().frozen(inputs) | {"vectors": vectors_NLW, "weights": self.weights[tokens_T]}
 
     def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """[N, W + D] features from token vectors.
@@ -135,11 +137,11 @@ class LexicalTextEncoder(TextEncoder):
             x_TD: the token vectors.
             inputs: as in `forward`, with what `frozen` returns.
         """
-        pool_NT = membership(inputs) * (x_TD @ self.importance).exp()
-        rarity_T, vectors_TW = inputs["weights"].to(x_TD.dtype), inputs["vectors"].to(x_TD.dtype)
+        listen_T = (x_TD @ self.importance).exp()
+        rarity_T, vectors_NLW = inputs["weights"].to(x_TD.dtype), inputs["vectors"].to(x_TD.dtype)
         scale = self.log_radius.exp() / (1 + self.gate.square()).sqrt()
-        lexical_NW = of_length(scale, pool_NT * rarity_T @ vectors_TW)
-        context_ND = of_length(scale * self.gate, pool_NT @ x_TD)
+        lexical_NW = of_length(scale, total(vectors_NLW, inputs, listen_T * rarity_T))
+        context_ND = of_length(scale * self.gate, total(at_places(x_TD, inputs), inputs, listen_T))
         return torch.cat([lexical_NW, context_ND], dim=1)
 
 

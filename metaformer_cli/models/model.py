@@ -7,7 +7,7 @@ classifier, or nothing) is the model's affair, and so is the format of its input
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,10 +39,12 @@ class Model(nn.Module):
         added: the names of what `start` adds.
         starts_from_support: whether `start` reads the support set, through the whole model.
         starting: the meta-parameters that `start` alone reads.
+        pretrained: whether its features are good before meta-training.
         advice: options that may help where nothing is learned, each with `, ` behind it.
     """
 
     advice: ClassVar[str] = ""
+    pretrained: ClassVar[bool] = False
 
     layers: int
     dropout: float = 0.0
@@ -62,9 +64,28 @@ class Model(nn.Module):
         del options
         return ""
 
+    @classmethod
+    def pin(cls, **options: Any) -> dict[str, Any]:
+        """The options, with the hash of what a run starts from, for its configuration.
+
+        Args:
+            options: of the choice, as the user gives them.
+
+        Raises:
+            ValueError: a hash was given, and is another.
+        """
+        return options
+
     def prepare(self, inputs: Inputs) -> Inputs:
         """`inputs` with what `outputs` reads besides and no parameter changes; once an episode."""
         return inputs
+
+    def prepare_in_parts(self, inputs: Inputs) -> Inputs:
+        """As `prepare`, where one derivative is enough: a model may then read many rows in parts.
+
+        So memory does not grow with what layers hold of each row.
+        """
+        return self.prepare(inputs)
 
     def stack(self, batches: Sequence[Inputs]) -> Inputs:
         """The prepared inputs of episodes as one, each tensor with a new first axis."""
@@ -161,6 +182,23 @@ class FeatureModel(Model):
 
     def features(self, parameters: Parameters, inputs: Inputs, depth: int = 0) -> Tensor:
         """[N, D] features of N examples."""
+        raise NotImplementedError
+
+    def names(self, inputs: Inputs) -> list[Hashable]:
+        """What tells examples apart: equal for two that have the same features.
+
+        Args:
+            inputs: not prepared.
+        """
+        raise NotImplementedError
+
+    def take(self, inputs: Inputs, rows_M: Tensor) -> Inputs:
+        """The inputs of some rows, not prepared.
+
+        Args:
+            inputs: not prepared either.
+            rows_M: which.
+        """
         raise NotImplementedError
 
 

@@ -9,7 +9,7 @@ keys and values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 import torch
@@ -18,11 +18,16 @@ from torch import Tensor
 
 Inputs = Mapping[str, Tensor]
 
+PART = 256  # sequences of a large set that are read at a time: bounds memory, not speed
+
+# What `pack` returns.
+PACKED = ("tokens", "types", "type_of", "positions", "slots", "mask", "places", "sequences")
+
 # The axis of each input whose size differs between episodes of equal ways, shots and queries.
 VARYING = {
     **dict.fromkeys(("tokens", "types", "type_of", "positions", "sequences"), 0),
-    **dict.fromkeys(("places", "head_places", "turns", "sinusoids", "vectors", "weights"), 0),
-    **dict.fromkeys(("slots", "mask", "dropout"), 1),
+    **dict.fromkeys(("places", "head_places", "turns", "sinusoids", "weights"), 0),
+    **dict.fromkeys(("slots", "mask", "dropout", "vectors"), 1),
     "head_slots": 3,
 }
 
@@ -40,21 +45,49 @@ def pack(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         index in N·L of each token; and `sequences` [T] the sequence that each belongs to.
     """
     lengths_N = torch.tensor([len(sequence) for sequence in sequences], dtype=torch.long)
-    positions_L = torch.arange(max(map(len, sequences), default=0))
-    mask_NL = positions_L < lengths_N[:, None]
-    starts_N = lengths_N.cumsum(dim=0) - lengths_N
     tokens_T = torch.tensor(list(chain.from_iterable(sequences)), dtype=torch.long)
     types_U, type_of_T = torch.unique(tokens_T, return_inverse=True)
+    return {"tokens": tokens_T, "types": types_U, "type_of": type_of_T, **_layout(lengths_N)}
+
+
+def _layout(lengths_N: Tensor) -> dict[str, Tensor]:
+    """What `pack` returns of sequences of these lengths, whatever their tokens."""
+    device = lengths_N.device
+    longest = int(lengths_N.max()) if len(lengths_N) else 0
+    positions_L = torch.arange(longest, device=device)
+    mask_NL = positions_L < lengths_N[:, None]
+    starts_N = lengths_N.cumsum(dim=0) - lengths_N
     return {
-        "tokens": tokens_T,
-        "types": types_U,
-        "type_of": type_of_T,
         "positions": positions_L.expand_as(mask_NL)[mask_NL],
         "slots": (starts_N[:, None] + positions_L).masked_fill(~mask_NL, 0),
         "mask": mask_NL,
         "places": mask_NL.flatten().nonzero().squeeze(1),
-        "sequences": torch.arange(len(sequences)).repeat_interleave(lengths_N),
+        "sequences": torch.arange(len(lengths_N), device=device).repeat_interleave(lengths_N),
     }
+
+
+def take(inputs: Inputs, rows_M: Tensor) -> dict[str, Tensor]:
+    """Some of the sequences, laid out as if they had been packed alone.
+
+    Args:
+        inputs: what `pack` returns, and optionally other inputs of tokens, such as `hidden`
+            [T, D]. A type may have another number than its id, as in a cut-down embedding.
+        rows_M: which.
+    """
+    mask_ML = inputs["mask"][rows_M]
+    tokens_S = inputs["slots"][rows_M][mask_ML]
+    others = [name for name in inputs if name not in PACKED]
+    taken = {name: inputs[name].index_select(0, tokens_S) for name in ("tokens", *others)}
+    used_U, type_of_S = torch.unique(inputs["type_of"][tokens_S], return_inverse=True)
+    types = {"types": inputs["types"][used_U], "type_of": type_of_S}
+    return {**taken, **types, **_layout(mask_ML.sum(dim=1))}
+
+
+def parts(inputs: Inputs) -> Iterator[dict[str, Tensor]]:
+    """All sequences, `PART` at a time, each part as `take` gives it."""
+    rows_N = torch.arange(len(inputs["mask"]), device=inputs["mask"].device)
+    for rows_M in torch.split(rows_N, PART):
+        yield take(inputs, rows_M)
 
 
 def pad(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -124,10 +157,27 @@ def to_tokens(x_NHLK: Tensor, inputs: Inputs) -> Tensor:
     return rows.view(*places_TH.shape, -1)
 
 
-def membership(inputs: Inputs) -> Tensor:
-    """[N, T] 1 where a packed token belongs to a sequence, else 0: summing over it pools."""
-    sequences_T = inputs["sequences"]
-    return sequences_T == torch.arange(len(inputs["mask"]), device=sequences_T.device)[:, None]
+def at_places(x_TD: Tensor, inputs: Inputs) -> Tensor:
+    """[N, L, D] the tokens' vectors at their places; any where there is no token."""
+    slots_NL = inputs["slots"]
+    return x_TD.index_select(0, slots_NL.flatten()).view(*slots_NL.shape, -1)
+
+
+def total(x_NLD: Tensor, inputs: Inputs, weights_T: Tensor | None = None) -> Tensor:
+    """[N, D] the sum over each sequence's tokens, optionally weighted.
+
+    Over places, and not by a matrix of sequences times tokens: its size would be the square of the
+    number of rows.
+
+    Args:
+        x_NLD: the tokens' vectors, from `at_places`.
+        inputs: with `slots` and `mask`, as `pack` describes them.
+        weights_T: of the tokens.
+    """
+    weights_NL = inputs["mask"].to(x_NLD.dtype)
+    if weights_T is not None:
+        weights_NL = weights_NL * at_places(weights_T[:, None], inputs).squeeze(2)
+    return (weights_NL[:, None] @ x_NLD).squeeze(1)
 
 
 def stack(batches: Sequence[Inputs]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
@@ -22,7 +22,7 @@ from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.files import Record, text_of
 from metaformer_cli.data.tokenizer import CLS, SMALLEST, SPECIAL, TextTokenizer
 from metaformer_cli.episode import Drawn, Examples, Groups, Objective, Row, Score, derive_seed
-from metaformer_cli.tasks.task import Task, spread
+from metaformer_cli.tasks.task import Task, cut, spread
 
 if TYPE_CHECKING:
     import torch
@@ -171,6 +171,13 @@ class FewShotLanguageModel(Task):
         """How long passages are."""
         rows = chain.from_iterable(dataset.groups.values())
         return [("bytes a passage", spread([len(str(row[0]).encode()) for row in rows]))]
+
+    def unread(self, rows: Iterable[Row]) -> list[str]:
+        """What is cut of long passages."""
+        lengths = [
+            size - 1 for size in self.reader.tokenizer.lengths([str(row[0]) for row in rows])
+        ]
+        return cut(lengths, self.max_tokens, self.words[2], "train with a larger task.max_tokens")
 
     def show(self, drawn: Drawn) -> list[str]:
         """The group, and its passages."""

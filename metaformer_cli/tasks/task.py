@@ -41,6 +41,7 @@ class Task:
         min_groups: how many groups a split needs.
         min_rows: how many rows a group needs.
         reader: what models must know of the inputs; there once the state is.
+        baselines: learners without training that a person would use instead.
     """
 
     words: ClassVar[tuple[str, str, str]]
@@ -48,6 +49,7 @@ class Task:
     min_groups: int
     min_rows: int
     reader: Any
+    baselines: ClassVar[tuple[str, ...]] = ()
 
     @property
     def objective(self) -> Objective:
@@ -88,6 +90,15 @@ class Task:
         """A model's inputs and targets of some rows of an episode."""
         raise NotImplementedError
 
+    def unread(self, rows: Iterable[Row]) -> list[str]:
+        """What models do not see of some rows, in words, such as what is cut of long texts.
+
+        Args:
+            rows: of groups, or of an episode; the task has learned what it needs.
+        """
+        del rows
+        return []
+
     # For people: what `metaformer data` shows, and what `metaformer predict` answers.
 
     def describe(self, dataset: Dataset) -> list[tuple[str, str]]:
@@ -116,6 +127,10 @@ class Task:
             ValueError: the rows cannot be used, with the file and line of one.
         """
         raise NotImplementedError
+
+    def asked(self, drawn: Drawn) -> Groups:
+        """The support rows of such an episode, by group and as a data set holds them."""
+        return {drawn.groups[0]: drawn.support}
 
     def answer(self, predictor: Predictor, query: Examples, drawn: Drawn) -> list[dict[str, Any]]:
         """The columns that `predict` adds to each query row."""
@@ -160,6 +175,14 @@ def training_sampler(task: Task, groups: Groups, seed: int) -> EpisodeSampler:
     return EpisodeSampler(task, groups, name="train", seed=seed, training=True)
 
 
+def validation_sampler(task: Task, groups: Groups) -> EpisodeSampler:
+    """Of the episodes that choose the best of a run: the same in every run, whatever its seed.
+
+    They vary as training episodes do: where many shots leave nothing to tell apart, few do.
+    """
+    return EpisodeSampler(task, groups, name="valid", seed=0, training=True)
+
+
 def judging_sampler(task: Task, groups: Groups, split: str) -> EpisodeSampler:
     """Of the episodes to be judged on: the same in every run, for any two learners and seeds."""
     return EpisodeSampler(task, groups, name=split, seed=0)
@@ -172,6 +195,24 @@ def episodes_sha256(episodes: Iterable[Episode]) -> str:
         parts = (list(zip(*part.rows, strict=True)) for part in (episode.support, episode.query))
         digest.update(json.dumps([episode.groups, *parts], ensure_ascii=False).encode())
     return digest.hexdigest()
+
+
+def cut(lengths: Sequence[int], most: int, rows: str, advice: str) -> list[str]:
+    """How many rows are longer than `most` tokens, and how much of them is not read; or nothing.
+
+    Args:
+        lengths: of each row, in tokens.
+        most: a row is cut after so many.
+        rows: what rows are called.
+        advice: what to do.
+    """
+    lost = [1 - most / length for length in lengths if length > most]
+    if not lost:
+        return []
+    return [
+        f"after {most} tokens: {len(lost):,} of {len(lengths):,} {rows} lose {fmean(lost):.0%} of "
+        f"their tokens on average; {advice}"
+    ]
 
 
 def spread(numbers: Sequence[int]) -> str:

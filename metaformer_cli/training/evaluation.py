@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from metaformer_cli.episode import Episode, Objective
 from metaformer_cli.learners.learner import Learner
 from metaformer_cli.models.model import Parameters
+from metaformer_cli.training.comparison import Interval, interval, paired
 from metaformer_cli.training.processes import ONE_PROCESS, Processes, in_order
 
 
@@ -27,12 +28,14 @@ class Figure:
         per_step: its mean after 0, 1, … inner steps.
         per_episode: after the last inner step, in the order of the episodes: two runs that judged
             the same ones can be compared pair by pair.
+        gain: what the inner steps add, the paired difference of the last and the unadapted one.
     """
 
     mean: float
     ci95: float
     per_step: list[float]
     per_episode: list[float]
+    gain: Interval
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,10 @@ def evaluate(
 
     Raises:
         DeadRankError: one of the processes is gone.
+        FloatingPointError: adapting to an episode overflowed.
     """
     began = time.perf_counter()
-    mine = []  # of each episode: the scores after every inner step, and the loss
+    mine = []  # of each episode: the scores after every inner step, the loss, and a fault
     hidden = True if processes.rank else None  # None: where there is no terminal
     for episode in tqdm(episodes, desc=title, unit="episode", leave=False, disable=hidden):
         moved = episode.to(device)
@@ -94,8 +98,11 @@ def evaluate(
         if objective.judge:
             with torch.no_grad():
                 path[-1] = objective.judge(predictor, moved.query)
-        mine.append((path, objective.loss(outputs, moved.query.targets).item()))
-    paths, losses = zip(*in_order(processes.exchange(mine)), strict=True)
+        fault = non_finite(outputs, f"the episode of seed {episode.seed}", learner)
+        mine.append((path, objective.loss(outputs, moved.query.targets).item(), fault))
+    paths, losses, faults = zip(*in_order(processes.exchange(mine)), strict=True)
+    if overflow := next(filter(None, faults), None):
+        raise FloatingPointError(overflow)
     scores = {
         score.name: _figure([[found[score.name] for found in path] for path in paths])
         for score in objective.scores
@@ -104,13 +111,29 @@ def evaluate(
     return Evaluation(scores, statistics.fmean(losses), len(losses), seconds)
 
 
+def non_finite(outputs: Tensor, where: str, learner: Learner) -> str | None:
+    """What to say of outputs that are infinite or not a number; None where none is.
+
+    Args:
+        outputs: of an adapted model.
+        where: what it was adapted to, in words.
+        learner: what adapted.
+    """
+    if bool(outputs.isfinite().all()):
+        return None
+    lower = f"lower {learner.lower}or train anew with a lower train.lr" if learner.lower else ""
+    remedy = lower or "train anew with a lower train.lr, or give another learner"
+    return f"{where}: the outputs are not finite after adapting, and answer nothing; {remedy}"
+
+
 def _figure(paths: Sequence[Sequence[float]]) -> Figure:
     """A score's figure, from its values after each inner step of each episode."""
     final = [path[-1] for path in paths]
-    deviation = statistics.stdev(final) if len(final) > 1 else math.nan
+    found = interval(final)
     return Figure(
-        mean=statistics.fmean(final),
-        ci95=1.96 * deviation / math.sqrt(len(final)),
+        mean=found.mean,
+        ci95=found.ci95,
         per_step=[statistics.fmean(step) for step in zip(*paths, strict=True)],
         per_episode=final,
+        gain=paired(final, [path[0] for path in paths]),
     )

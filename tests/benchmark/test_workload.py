@@ -43,7 +43,7 @@ class Fixed(Encoder):
 
 def examples(count: int) -> Examples:
     x = torch.arange(count * WIDTH).view(count, WIDTH).sin()
-    inputs = {"x": x, "classes": torch.arange(WAYS)}
+    inputs = {"x": x, "mask": torch.ones(count, 1), "classes": torch.arange(WAYS)}
     return Examples(inputs, torch.arange(count) % WAYS, (("", 0),) * count)
 
 

@@ -102,6 +102,24 @@ def test_the_command_prints_the_configured_data_set(capsys):
     assert out.count("\n    support ") == out.count("\n    query   ") == 15
 
 
+def test_rows_that_cannot_be_read_and_what_was_decided_are_shown_and_not_refused(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    rows = [f"{label} {n},{label}" for label in ("café", "Café", "b", "c") for n in range(3)]
+    path.write_bytes("\n".join(["text,label", *rows, "one, two,b", '"so,c']).encode("cp1252"))
+    tree = {
+        "task": {"name": "fewshot_text", "ways": 2, "shots": 1, "queries": 1},
+        "data": {"name": "csv", "path": str(path)},
+        "model": MODEL,
+    }
+    data(build(tree, DataCommand))
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{path}: 12 rows in 3 classes" in out
+    assert "left out 1 row: wrong number of fields 1 row: malformed row" in out
+    assert "is read as cp1252: 12 characters beyond ASCII" in out
+    assert "read as one: 'Café' (3 rows) as 'café' (3 rows)" in out
+    assert out.endswith("with data.problems=drop.")
+
+
 @pytest.mark.parametrize("problems", ["refuse", "drop"])
 def test_faults_are_shown_with_a_word_on_what_training_will_say(tmp_path, capsys, problems):
     path = tmp_path / "a.csv"

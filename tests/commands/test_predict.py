@@ -16,6 +16,7 @@ from metaformer_cli.config.build import build as checked
 from metaformer_cli.config.saved import read_saved_config
 from metaformer_cli.config.schema import TrainCommand
 from metaformer_cli.episode import Drawn
+from metaformer_cli.learners.gradient import GradientLearner
 from metaformer_cli.training.checkpoint import load
 
 # uneven shots, four classes (training had three), scripts that no training text has
@@ -34,6 +35,7 @@ QUERIES = [
     ("3", "المزيد من الموسيقى 🎶🎶"),
     ("x,4", "👩‍👩‍👧‍👦"),
     ("5", ""),
+    ("5b", " \n"),
     ("6", "a " * 500),
     ("7", "счёт"),
 ]
@@ -69,12 +71,20 @@ def files(tmp_path):
 def test_every_row_keeps_its_place_and_columns_and_gets_a_label(metaformer, tiny_run, files):
     answer = metaformer(*files.words(tiny_run))
     assert answer.code == 0, answer
-    assert answer.out == (f"7 rows labelled with 4 classes, adapted on 7 examples: {files.out}\n")
+    summary, cut, _ = answer.out.splitlines()
+    assert summary == (
+        "8 rows labelled with 4 classes, but for 2 that are blank, adapted on 7 examples: "
+        f"{files.out}"
+    )
+    assert cut.startswith("cut      after 64 tokens: 1 of 15 texts lose ")
     rows = read_csv(files.out)
     classes = ["dining", "music", "travel, far", "деньги"]
     assert list(rows[0]) == ["id", "text", "predicted", *(f"p({name})" for name in classes)]
     assert [(row["id"], row["text"]) for row in rows] == QUERIES
     for row in rows:
+        if not row["text"].strip():
+            assert [row["predicted"], *(row[f"p({name})"] for name in classes)] == [""] * 5
+            continue
         probabilities = [float(row[f"p({name})"]) for name in classes]
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert row["predicted"] == classes[probabilities.index(max(probabilities))]
@@ -89,7 +99,8 @@ def test_the_probabilities_are_those_of_the_adapted_model(metaformer, tiny_run, 
     classes = sorted({label for _, label in SUPPORT})
     drawn = Drawn(tuple(classes), [(text, classes.index(label)) for text, label in SUPPORT], ())
     *_, predictor = built.learner.adaptation(built.meta, task.read(drawn.support, drawn))
-    for row, (_, text) in zip(read_csv(files.out), QUERIES, strict=True):
+    asked = [pair for pair in zip(read_csv(files.out), QUERIES, strict=True) if pair[1][1].strip()]
+    for row, (_, text) in asked:
         expected = predictor(task.read([(text, 0)], drawn)).softmax(dim=1)[0]
         found = torch.tensor([float(row[f"p({name})"]) for name in classes])
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
@@ -104,7 +115,9 @@ def test_json_lines_in_and_out_keep_every_value(metaformer, tiny_run, files, tmp
     assert metaformer(*files.words(tiny_run)).code == 0
     found = [json.loads(line) for line in files.out.read_text().splitlines()]
     assert [{key: row[key] for key in ("text", "id", "tags")} for row in found] == records
-    assert all(isinstance(row["p(music)"], float) for row in found)
+    assert all(
+        isinstance(row["p(music)"], float if row["text"].strip() else type(None)) for row in found
+    )
 
 
 def test_the_order_of_the_support_rows_decides_nothing(metaformer, tiny_run, files):
@@ -125,8 +138,9 @@ def test_where_batches_end_decides_nothing(metaformer, tiny_run, files, monkeypa
     metaformer(*files.words(tiny_run))
     for row, other in zip(read_csv(files.out), expected, strict=True):
         for name, value in row.items():
-            same = pytest.approx(float(other[name]), abs=2e-6) if name[:2] == "p(" else other[name]
-            assert (float(value) if name[:2] == "p(" else value) == same
+            number = name[:2] == "p(" and value
+            same = pytest.approx(float(other[name]), abs=2e-6) if number else other[name]
+            assert (float(value) if number else value) == same
 
 
 def test_other_columns_can_be_named(metaformer, tiny_run, files):
@@ -136,6 +150,18 @@ def test_other_columns_can_be_named(metaformer, tiny_run, files):
     metaformer(*words).assert_refused("no field 'text'", "'utterance'")
     assert metaformer(*words, "task.text_field=utterance", "task.label_field=intent").code == 0
     assert [row["utterance"] for row in read_csv(files.out)] == [text for _, text in QUERIES]
+
+
+def test_an_encoding_that_was_guessed_is_said(metaformer, tiny_run, files):
+    support = [("un café noir, s’il vous plaît", "café"), ("je voudrais payer", "payer")]
+    write_csv(files.support, ("text", "label"), support)
+    files.support.write_bytes(files.support.read_text().encode("cp1252"))
+    answer = metaformer(*files.words(tiny_run))
+    assert answer.code == 0
+    note, done, *_ = answer.out.splitlines()
+    assert note.startswith(f"note     {files.support} is no UTF-8 and is read as cp1252: 4 char")
+    assert done.startswith("8 rows labelled with 2 classes")
+    assert "p(café)" in read_csv(files.out)[0]
 
 
 class TestRefused:
@@ -162,6 +188,15 @@ class TestRefused:
         write_csv(files.support, ("text", "label"), [("a", "x"), ("b", "y"), row])
         refused("support.csv:4", f"the {what} is empty")
 
+    def test_rows_that_are_malformed_in_either_file_all_counted(self, files, refused):
+        write_csv(files.support, ("text", "label"), [*SUPPORT, ("a", "x", "y")])
+        write_csv(files.query, ("text", "id"), [("a", "1"), ("b",), ("c",)])
+        refused("3 problems", "support.csv:10: 3 fields", "query.csv:3: 1 field,", "query.csv:4")
+
+    def test_classes_that_look_alike(self, files, refused):
+        write_csv(files.support, ("text", "label"), [("a", "x"), ("b", "X"), ("c", "y")])
+        refused("support.csv", "'X' and 'x' look alike", "rename one")
+
     @pytest.mark.parametrize("name", ["predicted", "p(music)"])
     def test_a_column_that_would_be_overwritten(self, files, refused, name):
         write_csv(files.query, ("text", name), [("a", "1")])
@@ -175,6 +210,24 @@ class TestRefused:
     def test_a_folder_that_is_not_there(self, files, refused, tmp_path):
         files.out = tmp_path / "none" / "out.csv"
         refused("no folder")
+
+
+def test_where_adapting_overflows_one_line_says_so_and_nothing_is_written(
+    metaformer, tiny_run, files, monkeypatch
+):
+    monkeypatch.setattr(GradientLearner, "rate", lambda *_: 1e30)
+    refused = ("support.csv: the outputs are not finite", "lower learner.inner_lr")
+    metaformer(*files.words(tiny_run)).assert_refused(*refused)
+    assert not files.out.exists()
+
+
+@pytest.mark.parametrize("full", [lambda: torch.empty(2**55), lambda: bytearray(2**60)])
+def test_out_of_memory_is_one_line_and_nothing_is_written(
+    metaformer, tiny_run, files, monkeypatch, full
+):
+    monkeypatch.setattr(GradientLearner, "adaptation", lambda *_: full())
+    metaformer(*files.words(tiny_run)).assert_refused("out of memory", "fewer or shorter rows")
+    assert not files.out.exists()
 
 
 @pytest.mark.parametrize("name", ["support", "query"])

@@ -24,7 +24,13 @@ from metaformer_cli.training.checkpoint import Checkpoint, Progress, load, save
 SMALL = {
     "fewshot_text": (
         *("task.ways=3", "task.shots=2", "task.queries=3", "task.vocab_size=300"),
-        *("task.max_tokens=8", "model.width=8", "model.layers=2", "model.heads=2"),
+        *(
+            "model=transformer",
+            "task.max_tokens=8",
+            "model.width=8",
+            "model.layers=2",
+            "model.heads=2",
+        ),
         *("model.dropout=0", "model.lexical_width=16"),
     ),
     "fewshot_lm": (
@@ -97,7 +103,12 @@ def law(learner: str, task: str, *words: str) -> Law:
     splits: dict[str, Groups] = {
         name: dataset.split(name, least=own.min_groups) for name in ("train", "valid", "test")
     }
-    built = build(config, own, splits["train"], "cpu")
+    try:
+        built = build(config, own, splits["train"], "cpu")
+    except ValueError as error:
+        if "needs a package" not in str(error):
+            raise
+        pytest.skip(str(error))
     if hasattr(built.learner, "model"):
         built.learner.model.double()
     meta = {name: value.double() for name, value in built.meta.items()}

@@ -37,9 +37,19 @@ class Fixed(Encoder):
         return inputs["features"]
 
 
+class WithoutNames(Classifier):
+    """Examples that are not packed texts, each with a name of its own."""
+
+    def names(self, inputs):
+        return [tuple(row.tolist()) for row in inputs["features"]]
+
+    def take(self, inputs, rows_M):
+        return {name: inputs[name][rows_M] for name in ("features", "mask")}
+
+
 def started() -> Model:
     """A linear layer that an episode adds."""
-    return Classifier(Fixed(), WAYS, head="linear")
+    return WithoutNames(Fixed(), WAYS, head="linear")
 
 
 class Own(Model):
@@ -76,7 +86,11 @@ class Regression:
 
         def draw(count: int) -> Examples:
             features = torch.randn(count, WIDTH, dtype=torch.float64, generator=generator)
-            inputs = {"features": features, "classes": torch.arange(WAYS)}
+            inputs = {
+                "features": features,
+                "mask": torch.ones(len(features), 1),
+                "classes": torch.arange(WAYS),
+            }
             return Examples(inputs, torch.arange(count) % WAYS, (("",),) * count)
 
         self.episode = Episode(draw(6), draw(9), ("a", "b", "c"), 0)

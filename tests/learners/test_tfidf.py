@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 
@@ -60,10 +58,3 @@ def test_a_class_without_support_is_never_predicted():
 def test_it_has_nothing_to_train():
     pytest.importorskip("sklearn")
     assert TfIdf().initial_parameters() == {}
-
-
-def test_without_scikit_learn_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ValueError, match=r"needs scikit-learn.*pip install") as error:
-        TfIdf()
-    assert "\n" not in str(error.value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from metaformer_cli.data.files import Record
 from metaformer_cli.episode import Drawn
 from metaformer_cli.models.packed import pack
 from metaformer_cli.tasks.classification import CLASSIFICATION
-from metaformer_cli.tasks.fewshot_text import FewShotText
+from metaformer_cli.tasks.fewshot_text import FewShotText, blank, length_for, uneven_shares
 
 sizes = st.dictionaries(st.text(max_size=3), st.integers(4, 9), min_size=3, max_size=8)
 
@@ -27,7 +29,12 @@ def corpus(sizes: dict[str, int]) -> dict[str, list[tuple[str]]]:
 
 def make_task(**options) -> FewShotText:
     defaults: dict[str, Any] = {"ways": 3, "shots": 2, "queries": 2}
-    return FewShotText(**defaults | options)
+    return FewShotText(**{"min_shots": None} | defaults | options)
+
+
+def state_of(tokenizer, max_tokens=64) -> str:
+    """What a task learns that trained this tokenizer."""
+    return json.dumps({"max_tokens": max_tokens, "tokenizer": tokenizer.to_json()})
 
 
 def drawn(groups, seed: object = 0, *, training=True, **options) -> Drawn:
@@ -101,6 +108,94 @@ class TestDraw:
         task = make_task(ways=4, shots=3, queries=2)
         assert (task.title, task.min_groups, task.min_rows) == ("4-way 3-shot", 4, 5)
 
+    @given(
+        shots=st.integers(1, 6),
+        spare=st.lists(st.integers(0, 20), min_size=2, max_size=6),
+        seed=st.integers(),
+    )
+    def test_uneven_shares_are_as_many_in_all_and_no_more_than_a_class_has(
+        self, shots, spare, seed
+    ):
+        most = [shots + more for more in spare]
+        shares = uneven_shares(random.Random(seed), shots, most)
+        assert sum(shares) == shots * len(most)
+        assert all(1 <= share <= held for share, held in zip(shares, most, strict=True))
+
+    def test_every_split_into_shares_is_as_likely(self):
+        rng = random.Random(0)
+        counts = Counter(tuple(uneven_shares(rng, 2, [9, 9, 9])) for _ in range(2000))
+        # 6 rows to 3 classes, one at least: 10 ways; 5 sigma
+        assert len(counts) == 10
+        assert all(abs(count - 200) < 5 * (2000 * 0.1 * 0.9) ** 0.5 for count in counts.values())
+
+    def test_half_of_the_training_episodes_with_varying_shots_are_uneven(self):
+        groups = corpus(dict.fromkeys("abcd", 20))
+        options = {"ways": 4, "shots": 3, "min_shots": 3, "queries": 2}
+        task = make_task(**options | {"min_shots": 2})
+        rng = random.Random(0)
+        episodes = [task.draw(groups, rng, training=True) for _ in range(400)]
+        shares = [Counter(target for _, target in episode.support) for episode in episodes]
+        assert {len(episode.support) for episode in episodes} == {8, 12}
+        queries = [Counter(target for _, target in episode.query) for episode in episodes]
+        assert {count for counts in queries for count in counts.values()} == {2}
+        # a few of the uneven draws come out even
+        assert 0.35 < sum(len(set(share.values())) > 1 for share in shares) / 400 < 0.55
+        assert max(max(share.values()) for share in shares) > 6
+        for fixed, training in ((task, False), (make_task(**options), True)):
+            for seed in range(20):
+                episode = fixed.draw(groups, random.Random(seed), training=training)
+                assert set(Counter(target for _, target in episode.support).values()) == {3}
+
+
+class TestCut:
+    """Where texts are cut, by default and by choice, and that it is said."""
+
+    LONG: ClassVar = {"long": [("word " * 100,)] * 2}
+
+    @given(st.lists(st.integers(1, 900), max_size=300), st.integers(64, 700))
+    def test_by_default_one_text_in_a_hundred_is_cut_at_most_but_for_what_models_read(
+        self, lengths, longest
+    ):
+        chosen = length_for(lengths, longest)
+        assert 64 <= chosen <= longest
+        if chosen < longest:
+            assert sum(length > chosen for length in lengths) <= 0.01 * len(lengths)
+        if chosen > 64:
+            assert sum(1.25 * length >= chosen - 1 for length in lengths) > 0.01 * len(lengths)
+
+    def test_it_is_chosen_from_the_training_texts_and_kept_in_the_state(self, groups):
+        task, again, other = make_task(), make_task(), make_task(max_tokens=7)
+        state = task.learn({**groups, **self.LONG}, "")
+        again.restore(state, "")
+        other.restore(state, "")
+        whole = task.reader.tokenizer.lengths([self.LONG["long"][0][0]])[0]
+        assert task.reader.max_tokens == again.reader.max_tokens == math.ceil(1.25 * whole) > 64
+        assert other.reader.max_tokens == 7, "the user's own word counts"
+        assert task.unread(self.LONG["long"]) == []
+
+    def test_short_texts_leave_it_at_64_and_long_ones_at_what_the_model_reads(self, groups):
+        task = make_task()
+        task.learn(groups, "")
+        assert task.reader.max_tokens == 64
+        letters = "".join(chr(0x4E00 + place) for place in range(600))
+        task.learn({"x": [(letters,), (letters[::-1],)]}, "")
+        assert task.reader.max_tokens == task.reader.tokenizer.longest == 512
+        (note,) = task.unread([(letters,)])
+        assert "1 of 1 texts" in note
+        assert note.endswith("the model should read no more")
+
+    def test_what_is_lost_is_said_with_a_count_and_what_to_do(self, groups):
+        task = make_task(max_tokens=6)
+        task.learn(groups, "")
+        length = task.reader.tokenizer.lengths(["find find find find"])[0]
+        assert length > 6
+        rows = [("find",), ("find find find find",), ("find find find find",)]
+        assert task.unread(rows) == [
+            f"after 6 tokens: 2 of 3 texts lose {1 - 6 / length:.0%} of their tokens on average; "
+            "train with a larger task.max_tokens"
+        ]
+        assert len(task.read([(rows[1][0], 0)], Drawn(("a",), (), ())).inputs["tokens"]) == 6
+
 
 class TestRead:
     ROWS = (("find the lamp now", 1), ("paint", 0), ("find the lamp now", 1), ("🚪 zażółć", 2))
@@ -108,7 +203,7 @@ class TestRead:
 
     def test_inputs_are_the_packed_tokens_of_the_texts(self, tokenizer):
         task = make_task(max_tokens=6)
-        task.restore(tokenizer.to_json(), "")
+        task.restore(state_of(tokenizer), "")
         for _ in range(2):  # the second time from what the task remembers
             examples = task.read(self.ROWS, self.DRAWN)
             expected = pack(tokenizer.encode([text for text, _ in self.ROWS], 6))
@@ -119,12 +214,12 @@ class TestRead:
 
     def test_the_classes_are_numbered_whatever_rows_there_are(self, tokenizer):
         task = make_task()
-        task.restore(tokenizer.to_json(), "")
+        task.restore(state_of(tokenizer), "")
         assert task.read(self.ROWS[:1], self.DRAWN).inputs["classes"].tolist() == [0, 1, 2]
 
     def test_the_tokenizer_plays_no_part_in_what_is_drawn(self, groups, tokenizer):
         neural = make_task()
-        neural.restore(tokenizer.to_json(), "")
+        neural.restore(state_of(tokenizer), "")
         assert neural.draw(groups, random.Random(3), training=True) == make_task().draw(
             groups, random.Random(3), training=True
         )
@@ -134,7 +229,6 @@ class TestState:
     def test_the_tokenizer_is_trained_on_the_training_texts_and_comes_back(self, groups, tokenizer):
         task, again = make_task(vocab_size=300), make_task(vocab_size=300)
         state = task.learn(groups, "")
-        assert state == tokenizer.to_json()
         again.restore(state, "")
         rows = groups["door"]
         texts = [str(text) for (text,) in rows]
@@ -181,6 +275,26 @@ class TestAsk:
         )
         assert one == other
 
+    @pytest.mark.parametrize("text", ["", " ", "\t\n", "\u200b\ufeff", "\u00a0\u200d ", "\x00"])
+    def test_a_blank_query_gets_no_label_and_is_counted(self, tokenizer, text):
+        task = make_task()
+        task.restore(state_of(tokenizer), "")
+        asked = Drawn(("x", "y"), (("a", 0), ("b", 1)), (("q", 0), (text, 0)))
+        scores = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+        first, second = task.answer(lambda _: scores, task.read(asked.query, asked), asked)
+        assert first["predicted"] == "y"
+        assert second == {"predicted": None, "p(x)": None, "p(y)": None}
+        assert task.answered(asked) == "labelled with 2 classes, but for 1 that are blank"
+
+    @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Zs", "Zl", "Zp"]), min_size=1))
+    def test_what_has_a_letter_is_not_blank(self, text):
+        assert not blank(f" {text}\u200b")
+
+    def test_a_blank_support_text_is_refused(self):
+        rows = [*self.SUPPORT, {"text": "\u200b", "label": "x"}]
+        with pytest.raises(ValueError, match=r"support.csv:5: the text is empty"):
+            make_task().ask(records(*rows), [], "support.csv")
+
     def test_the_columns_are_those_that_were_named(self):
         assert make_task().columns == (["text", "label"], ["text"])
         task = make_task(text_field="utterance", label_field="intent")
@@ -190,7 +304,7 @@ class TestAsk:
 
     def test_an_answer_is_the_most_probable_class_and_all_probabilities(self, tokenizer):
         task = make_task()
-        task.restore(tokenizer.to_json(), "")
+        task.restore(state_of(tokenizer), "")
         asked = Drawn(("x", "y"), (("a", 0), ("b", 1)), (("q", 0), ("p", 0)))
         scores = torch.tensor([[0.0, 1.0], [3.0, 3.0]])
         first, second = task.answer(lambda _: scores, task.read(asked.query, asked), asked)

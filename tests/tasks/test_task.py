@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -30,12 +31,12 @@ GROUPS = {
 
 def taught(task: FewShotText) -> FewShotText:
     """With a tokenizer of bytes alone."""
-    task.restore(BYTES, "")
+    task.restore(json.dumps({"max_tokens": 64, "tokenizer": BYTES}), "")
     return task
 
 
 def sampler(groups=GROUPS, *, name="train", seed=0, training=True, **options):
-    defaults: dict[str, Any] = {"ways": 3, "shots": 2, "queries": 1}
+    defaults: dict[str, Any] = {"ways": 3, "shots": 2, "queries": 1, "min_shots": None}
     task = taught(FewShotText(**defaults | options))
     return EpisodeSampler(task, groups, name=name, seed=seed, training=training)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ RIGHT = [(0, 1, 2), (1, 2, 4), (4, 3, 3), (2, 2, 4), (0, 0, 1)]
 
 class Scripted:
     """After k steps it is right about the first so many queries, by the script of the episode."""
+
+    lower: ClassVar[str] = "learner.inner_lr, "
 
     def initial_parameters(self):
         return {}
@@ -124,3 +127,19 @@ def test_what_takes_more_than_one_pass_is_asked_after_the_last_step_alone():
     assert len(asked) == len(RIGHT)
     assert found.per_episode == [0.25] * 5
     assert found.per_step[:2] == judged().scores["accuracy"].per_step[:2]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_outputs_that_are_not_finite_after_adapting_are_refused_with_the_episode(value):
+    class Overflowing(Scripted):
+        def adaptation(self, meta, support):
+            *before, last = super().adaptation(meta, support)
+            yield from before
+            bad = support.rows[0][0] == "3"
+            place = torch.tensor([2] if bad else [], dtype=torch.long)
+            yield lambda query: last(query).index_fill(0, place, value)
+
+    refused = r"episode of seed 3: .* not finite.*; lower learner.inner_lr, or train anew"
+    with pytest.raises(FloatingPointError, match=refused) as error:
+        evaluate(Overflowing(), META, episodes(5), CLASSIFICATION, device="cpu", title="evaluate")
+    assert "\n" not in str(error.value)
