@@ -104,6 +104,12 @@ class Score:
         words = "" if self.unit in ("", "%") else f" {self.unit}"
         return " ± ".join(map(self.number, values)) + words
 
+    def difference(self, mean: float, ci95: float) -> str:
+        """A difference of two values, signed, and half the width of its confidence interval."""
+        if self.unit == "%":
+            return f"{100 * mean:+.1f} ± {100 * ci95:.1f} points"
+        return f"{mean:+.3f} ± {ci95:.3f}"
+
     def better(self, value: float, than: float) -> bool:
         """Whether `value` is better than another."""
         return value < than if self.lower_is_better else value > than

@@ -21,11 +21,23 @@ settings.load_profile("metaformer")
 Metaformer = Callable[..., "subprocess.CompletedProcess[str]"]
 Popen = Callable[..., "subprocess.Popen[str]"]
 
+SAME_OPTIONS = {
+    "albert": "Albert",
+    "bert": "Bert",
+    "camembert": "Camembert",
+    "deberta-v2": "DebertaV2",
+    "electra": "Electra",
+    "mpnet": "MPNet",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+}
+ROBERTAS = ("camembert", "mpnet", "roberta", "xlm-roberta")  # positions from behind <pad>
 PRETRAINING_TEXTS = ("book a flight to Rome", "what's the weather?", "wake me at 7 o'clock, please")
 
 # The smallest run that has every part.
 TINY = [
     "data=builtin",
+    "model=transformer",
     "model.width=8",
     "model.layers=1",
     "model.heads=1",
@@ -137,11 +149,27 @@ def make_model(architecture: str, sizes: dict[str, int], padding: int) -> Any:
         "pad_token_id": padding,
         **sizes,
     }
-    if architecture == "bert":
-        return transformers.BertModel(transformers.BertConfig(**usual))
-    if architecture == "roberta":
-        usual["max_position_embeddings"] += padding + 1
-        return transformers.RobertaModel(transformers.RobertaConfig(**usual))
+    if architecture in SAME_OPTIONS:
+        name = SAME_OPTIONS[architecture]
+        more: dict[str, Any] = (
+            {"embedding_size": 8} if architecture in ("albert", "electra") else {}
+        )
+        if architecture in ROBERTAS:
+            usual["max_position_embeddings"] += padding + 1
+        if architecture == "deberta-v2":
+            more = {
+                "relative_attention": True,
+                "pos_att_type": ["p2c", "c2p"],
+                "share_att_key": True,
+            }
+        config = getattr(transformers, f"{name}Config")(**usual, **more)
+        return getattr(transformers, f"{name}Model")(config)
+    if architecture == "t5":
+        t5: dict[str, Any] = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 3, "num_heads": 2}
+        t5["feed_forward_proj"] = "gated-gelu"  # smooth: derivatives are compared with differences
+        return transformers.T5EncoderModel(
+            transformers.T5Config(**t5, vocab_size=sizes["vocab_size"])
+        )
     if architecture == "distilbert":
         return transformers.DistilBertModel(
             transformers.DistilBertConfig(
@@ -165,7 +193,7 @@ def make_tokenizer(architecture: str) -> Any:
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
-    if architecture in ("bert", "distilbert"):
+    if architecture not in (*ROBERTAS, "modernbert", "gpt2"):
         letters = sorted(set("".join(PRETRAINING_TEXTS).lower()) - {" "})
         pieces = [*letters, *(f"##{letter}" for letter in letters), "fl", "##ight", "weather"]
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -174,7 +202,7 @@ def make_tokenizer(architecture: str) -> Any:
         "roberta": ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
         "modernbert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
         "gpt2": ["<|endoftext|>"],
-    }[architecture]
+    }["roberta" if architecture in ROBERTAS else architecture]
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -186,7 +214,7 @@ def make_tokenizer(architecture: str) -> Any:
     trained.train_from_iterator(PRETRAINING_TEXTS, trainer)
     model = json.loads(trained.to_str())["model"]
     vocab, merges = model["vocab"], [tuple(merge) for merge in model["merges"]]
-    if architecture == "roberta":
+    if architecture in ROBERTAS:
         return transformers.RobertaTokenizer(vocab=vocab, merges=merges)
     if architecture == "gpt2":
         return transformers.GPT2Tokenizer(vocab=vocab, merges=merges)

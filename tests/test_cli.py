@@ -170,7 +170,7 @@ def test_a_closed_pipe_is_quiet(words, tmp_path):
         ("metaformer pr", {"predict"}),
         ("metaformer train learner=", {f"learner={name}" for name in choices("learner")}),
         ("metaformer train data=c", {"data=csv", "data=clinc150"}),
-        ("metaformer train train.st", {"train.steps="}),
+        ("metaformer train train.ste", {"train.steps="}),
         ("metaformer eval eval.", {"eval.episodes=", "eval.split="}),
         ("metaformer train nonsense=1 =", set()),
         ("metaformer train plugins=../mine.py learner=m", {"learner=maml", "learner=mine"}),

@@ -40,7 +40,7 @@ def test_the_learner_is_trained_judged_and_recorded(folder, run_folder, metaform
     words = ["plugins=nearest.py", "ckpt=runs/nearest", "eval.episodes=2"]
     done = metaformer("eval", *words, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("nearest: ")
+    assert "\nnearest: " in f"\n{done.stdout}"
     (report,) = run_folder.glob("eval-nearest-*.json")
     (plugin,) = json.loads(report.read_text())["config"]["plugins"]
     assert plugin["path"] == str(folder / "nearest.py")

@@ -44,7 +44,7 @@ CASES = {
     "train +learner.first_ordr=true": ["learner.first_ordr"],
     "train learner=mamml": ["learner=mamml", "did you mean maml?"],
     "train steps": ["steps", "NAME=VALUE"],
-    "train train.steps=abc": ["train.steps", "a whole number", "'abc'", "train.steps=200"],
+    "train train.steps=abc": ["train.steps", "a whole number", "'abc'", "train.steps=100"],
     "train train.lr=-1": ["train.lr=-1.0", "above 0"],
     "train --flagg": ["--flagg", "--help"],
     "train seed=0,1": ["seed", "-m"],

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metaformer_cli.config.combinations import needs_model
-from metaformer_cli.config.registry import choice, plugins, use_plugins
+from metaformer_cli.config.registry import ADDED, choice, plugins, use_plugins
 from metaformer_cli.data.dataset import Dataset
-from metaformer_cli.episode import Groups
+from metaformer_cli.episode import Groups, Row
 from metaformer_cli.tasks.task import Task
 from metaformer_cli.training.launch import ALONE, Place
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from metaformer_cli.training.checkpoint import Checkpoint
     from metaformer_cli.training.optimiser import AdamW
 
+Command = TypeVar("Command", bound="ModelCommand")
+
 
 @dataclass(frozen=True)
 class Built:
@@ -29,11 +32,13 @@ class Built:
     Attributes:
         learner: adapts; around its model, if it needs one.
         meta: the meta-parameters, on the device.
+        start: what they were before training; empty where nobody asked.
         state: what the `task` learned, and what the `model` brought with it: for checkpoints.
     """
 
     learner: Any
     meta: Parameters
+    start: Parameters
     state: Mapping[str, str]
 
 
@@ -64,13 +69,23 @@ def build_task(config: DataCommand) -> Task:
 def load_data(config: DataCommand, task: Task, **changes: Any) -> Dataset:
     """The data set, checked to have enough rows in each group."""
     values = {**config.data, **changes}
-    dataset: Dataset = make("data", values, values["name"], config.seed, task.min_rows)
+    for added in ADDED["data"]:  # the commands' own affair
+        del values[added]
+    dataset: Dataset = make("data", values, values["name"], task.min_rows)
     return dataset
 
 
 def groups_of(dataset: Dataset, split: str, task: Task) -> Groups:
     """The groups of one split, enough for the task's episodes."""
     return dataset.split(split, least=task.min_groups, called=task.words[:2])
+
+
+def print_unread(task: Task, rows: Iterable[Row]) -> None:
+    """Say what models do not see of some rows, such as what is cut; where they see all, nothing."""
+    margin = " " * len("cut      ")
+    for note in task.unread(rows):
+        lines = textwrap.wrap(note, 80, initial_indent="cut      ", subsequent_indent=margin)
+        print("\n".join(lines), flush=True)
 
 
 def build(
@@ -81,6 +96,7 @@ def build(
     checkpoint: Checkpoint | None = None,
     *,
     file: Path | None = None,
+    start: bool = False,
 ) -> Built:
     """The learner, around its model if it needs one; with a checkpoint, as that holds it.
 
@@ -91,22 +107,28 @@ def build(
         device: where the meta-parameters are.
         checkpoint: what to restore.
         file: where it came from, for messages.
+        start: whether the meta-parameters before training are asked for too.
 
     Raises:
         ValueError: a choice cannot be built as configured, or the checkpoint does not fit.
     """
     from metaformer_cli.training.checkpoint import fit
 
+    if checkpoint:  # the run's own start, whatever seed is given now
+        config = replace(config, seed=checkpoint.config["seed"])
     state = teach(config, task, train, checkpoint, file)
-    learner = build_learner(config, task, state["model"], bool(checkpoint), device)
-    meta = learner.initial_parameters()
+    restored = checkpoint is not None and not start
+    learner = build_learner(config, task, state["model"], restored, device)
+    meta = first = learner.initial_parameters()
     if checkpoint:
         assert file is not None
         trains = choice("learner", config.learner["name"]).declared["trains"]
         # of a learner that does not train, the model's alone are asked for
         held = {n: value for n, value in checkpoint.meta.items() if trains or n in meta}
-        meta = fit(held, meta, file)
-    return Built(learner, meta, state)
+        meta = fit(held, first, file)
+    elif start:
+        meta = {name: value.clone() for name, value in first.items()}  # training changes it
+    return Built(learner, meta, first if start else {}, state)
 
 
 def teach(
@@ -138,6 +160,18 @@ def teach(
     except ValueError as error:
         raise ValueError(f"{file}: {error}; give another checkpoint") from error
     return state
+
+
+def pin(config: Command) -> Command:
+    """The configuration, with the hash of the weights that are read where no checkpoint is.
+
+    Raises:
+        ValueError: a hash was given, and is another.
+    """
+    if not needs_model(choice("learner", config.learner["name"])):
+        return config
+    model = choice("model", config.model["name"]).load().pin(**options_of(config.model))
+    return replace(config, model={"name": config.model["name"], **model})
 
 
 def build_learner(
@@ -184,6 +218,7 @@ def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
     from metaformer_cli.training.optimiser import AdamW
 
     options = config.train
+    assert options.lr is not None, "what suits the model takes the place of null"
     return AdamW(
         built.meta,
         undecayed=built.learner.undecayed,

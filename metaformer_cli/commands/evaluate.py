@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaformer_cli.atomic import replacing
-from metaformer_cli.commands.build import build, build_task, groups_of, load_data, resolve_device
+from metaformer_cli.commands.beside import beside_in_report, scores_beside
+from metaformer_cli.commands.build import (
+    build,
+    build_task,
+    groups_of,
+    load_data,
+    pin,
+    print_unread,
+    resolve_device,
+)
+from metaformer_cli.commands.recorded import judged_groups, report_name
 from metaformer_cli.commands.train import check_writable
+from metaformer_cli.config.combinations import needs_model
+from metaformer_cli.config.registry import choice
 from metaformer_cli.config.saved import checkpoint_file
 from metaformer_cli.tasks.task import episodes_sha256, judging_sampler
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import EvalCommand
+    from metaformer_cli.tasks.task import Task
+    from metaformer_cli.training.evaluation import Evaluation
 
 
 def evaluate(config: EvalCommand) -> float:
@@ -29,18 +45,31 @@ def evaluate(config: EvalCommand) -> float:
     split = config.eval.split
     task = build_task(config)
     dataset = load_data(config, task)
-    judged_on = groups_of(dataset, split, task)
+    file = checkpoint_file(config.ckpt) if config.ckpt else None
+    judged = judged_groups(config, file, dataset, task)
+    for line in judged.lines:
+        print(f"data     {dataset.name}: {line}")
     train = {} if config.ckpt else groups_of(dataset, "train", task)
     folder = Path(str(config.run_dir))
     check_writable(folder)
 
+    from metaformer_cli.models.hub import MissingEncoderError
     from metaformer_cli.training import evaluation
     from metaformer_cli.training.checkpoint import load
 
     device = resolve_device(config.device)
-    file = checkpoint_file(config.ckpt) if config.ckpt else None
-    built = build(config, task, train, device, load(file) if file else None, file=file)
-    sampler = judging_sampler(task, judged_on, split)
+    checkpoint = load(file) if file else None
+    config = config if file else pin(config)
+    learner = choice("learner", config.learner["name"])
+    trains: bool = learner.declared["trains"]
+    try:
+        built = build(config, task, train, device, checkpoint, file=file, start=trains)
+    except MissingEncoderError as error:  # what the run started from is gone: it stands alone
+        built = build(config, task, train, device, checkpoint, file=file)
+        print(f"note     judged without the untrained model and its probe: {error}")
+    if needs_model(learner):  # others read all of a text
+        print_unread(task, chain.from_iterable(judged.groups.values()))
+    sampler = judging_sampler(task, judged.groups, split)
     episodes = [sampler.episode(index) for index in range(config.eval.episodes)]
     found = evaluation.evaluate(
         built.learner,
@@ -50,30 +79,62 @@ def evaluate(config: EvalCommand) -> float:
         device=device,
         title=f"evaluate on {split}",
     )
+    facts = {**judged.facts, "episodes_sha256": episodes_sha256(episodes)}
+    beside = {}
+    if trains:
+        beside = scores_beside(config, task, built, episodes, device, start=bool(built.start))
     report = {
         **asdict(found),
-        "episodes_sha256": episodes_sha256(episodes),
+        "beside": beside_in_report(beside, found.lead.per_episode),
         "episode": task.title,
         "split": split,
         "learner": config.learner["name"],
         "data": dataset.name,
         "checkpoint": file and str(file),
+        **facts,
         "config": asdict(config),
     }
-    asked = f"{config.data['name']}-{split}-{task.title.replace('-', '').replace(' ', '-')}"
-    name = f"eval-{config.learner['name']}-{asked}.json"
+    file_name = report_name(config, file, dataset, task.title, facts)
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / name) as stream:
+    with replacing(folder / file_name) as stream:
         stream.write(json.dumps(report, indent=2).encode() + b"\n")
+    name = config.learner["name"]
+    where = f"{found.episodes} {split} episodes of {dataset.name}, {found.seconds:.0f} s"
+    for remark in dataset.remarks:
+        print(f"note     {remark}")
+    print("\n".join(describe(name, found, beside, task, where)))
+    print(f"report   {folder / file_name}")
+    return found.lead.mean
+
+
+def describe(
+    learner: str, found: Evaluation, beside: Mapping[str, list[float]], task: Task, where: str
+) -> list[str]:
+    """What was found, in lines of 80 columns.
+
+    Args:
+        learner: its name.
+        found: its figures.
+        beside: what it is compared with -> its leading score of each episode.
+        task: whose episodes.
+        where: they were drawn, in words.
+    """
+    from metaformer_cli.training.comparison import Comparison
+
+    lines = []
     for place, score in enumerate(task.objective.scores):
         figure = found.scores[score.name]
         shown = score.show(figure.mean, figure.ci95)
-        if place == 0:
-            judged = f"{found.episodes} {split} episodes of {dataset.name}, {found.seconds:.0f} s"
-            print(f"{config.learner['name']}: {shown} ({task.title}, {judged})")
-        else:
-            print(f"{score.name}: {shown}")
+        leads = place == 0
+        lines.append(
+            f"{learner}: {shown} ({task.title}, {where})" if leads else f"{score.name}: {shown}"
+        )
         if len(figure.per_step) > 1:
-            print("after 0, 1, … inner steps: " + " ".join(map(score.number, figure.per_step)))
-    print(f"report   {folder / name}")
-    return found.lead.mean
+            path = " ".join(map(score.number, figure.per_step))
+            gain = score.difference(figure.gain.mean, figure.gain.ci95)
+            lines += [f"after 0, 1, … inner steps: {path}", f"the inner steps add {gain}"]
+    if beside:
+        comparison = Comparison(task.objective.lead, beside)
+        lines += ["on the same episodes, and the difference pair by pair:"]
+        lines += [f"  {line}" for line in comparison.table(learner, found.lead.per_episode)]
+    return lines

@@ -6,21 +6,27 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaformer_cli.commands.beside import scores_beside
 from metaformer_cli.commands.build import (
     Built,
     build,
     build_optimiser,
     build_task,
-    groups_of,
     load_data,
+    pin,
+    print_unread,
     resolve_device,
 )
+from metaformer_cli.commands.recorded import training_groups
 from metaformer_cli.config.saved import checkpoint_file, to_yaml
-from metaformer_cli.episode import Episode, Groups
-from metaformer_cli.tasks.task import judging_sampler, training_sampler
+from metaformer_cli.data.record import DataRecord
+from metaformer_cli.episode import Episode, Groups, Score
+from metaformer_cli.tasks.task import judging_sampler, training_sampler, validation_sampler
+from metaformer_cli.training.checkpoint_header import BEST, LAST
 from metaformer_cli.training.launch import ALONE, Place, launch, torchrun_place
 
 if TYPE_CHECKING:
@@ -66,18 +72,22 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
     """
     task = build_task(config)
     dataset = load_data(config, task)
-    splits = {name: groups_of(dataset, name, task) for name in ("train", "valid")}
+    splits, record, lines = training_groups(config, dataset, task)
     folder = Path(str(config.run_dir))
     check_writable(folder)
     print(f"run      {folder}")
     print(f"data     {dataset.name}{describe_splits(task, splits)}", flush=True)
+    for remark in dataset.remarks:
+        print(f"note     {remark}", flush=True)
+    for line in lines:
+        print(f"data     {line}", flush=True)
     try:
         if processes is not None:
-            progress = build_and_train(config, splits, folder, processes)
+            progress = build_and_train(config, splits, record, folder, processes)
         elif config.train.processes > 1:
-            progress = launch(train_as, config.train.processes, config, splits, folder)
+            progress = launch(train_as, config.train.processes, config, splits, record, folder)
         else:
-            progress = train_as(ALONE, config, splits, folder)
+            progress = train_as(ALONE, config, splits, record, folder)
     except OSError as error:
         error.add_note(
             f"training stopped, and what {folder} holds is whole: put this right, then go on with "
@@ -85,10 +95,35 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
         )
         raise
     if progress.best is not None:
-        shown = task.objective.lead.show(progress.best)
-        print(f"best     {shown} on validation, at step {progress.best_step}")
+        better = "model=minilm, " if config.model["name"] == "transformer" else ""
+        print("\n".join(describe_best(progress, task.objective.lead, better)))
     print(f"next     metaformer eval ckpt={shlex.quote(str(folder))}")
     return float("nan") if progress.best is None else progress.best
+
+
+def describe_best(progress: Progress, lead: Score, better: str) -> list[str]:
+    """What came of training, and plainly where it is not shown to be worth anything.
+
+    Args:
+        progress: with a best validation.
+        lead: the score.
+        better: options that may help, each with `, ` behind it.
+    """
+    from metaformer_cli.training.comparison import Comparison
+
+    assert progress.best is not None
+    step = f"at step {progress.best_step}" if progress.best_step else "untrained, at step 0"
+    lines = [f"best     {lead.show(progress.best)} on validation, {step}"]
+    comparison = Comparison(lead, progress.others)
+    if progress.best_step > 0:
+        lines.append(f"         {comparison.over_others(progress.best_scores)}")
+    if not_beaten := comparison.not_beaten(progress.best_scores):
+        lines += [
+            f"warning: that is not shown to be better than {' or '.join(not_beaten)}:",
+            "  training is not shown to be worth it here. Things to try:",
+            f"  {better}another train.lr, more train.steps, more groups to train on",
+        ]
+    return lines
 
 
 def join(place: Place, device: str) -> Processes:
@@ -104,20 +139,29 @@ def join(place: Place, device: str) -> Processes:
 
 
 def train_as(
-    place: Place, config: TrainCommand, splits: Mapping[str, Groups], folder: Path
+    place: Place,
+    config: TrainCommand,
+    splits: Mapping[str, Groups],
+    record: DataRecord,
+    folder: Path,
 ) -> Progress:
     """`build_and_train`, in this place of a group."""
-    return build_and_train(config, splits, folder, join(place, config.device))
+    return build_and_train(config, splits, record, folder, join(place, config.device))
 
 
 def build_and_train(
-    config: TrainCommand, splits: Mapping[str, Groups], folder: Path, processes: Processes
+    config: TrainCommand,
+    splits: Mapping[str, Groups],
+    record: DataRecord,
+    folder: Path,
+    processes: Processes,
 ) -> Progress:
     """Build what the configuration names, as a checkpoint holds it if there is one, and train.
 
     Args:
         config: the whole configuration.
         splits: the groups of the train and the valid split.
+        record: of the data, for checkpoints.
         folder: where the run is kept.
         processes: which share the work.
 
@@ -125,6 +169,7 @@ def build_and_train(
         How far training came.
     """
     from metaformer_cli.training import outer_loop
+    from metaformer_cli.training.averaging import averaged
     from metaformer_cli.training.evaluation import evaluate
     from metaformer_cli.training.metrics import Metrics, NoMetrics
     from metaformer_cli.training.run import Run
@@ -132,16 +177,25 @@ def build_and_train(
     options, device, first = config.train, processes.device, processes.rank == 0
     resumed = load_resumed(config)
     task, file = build_task(config), Path(str(config.resume))
-    built = build(config, task, splits["train"], device, resumed, file=file)
+    config = config if resumed else pin(config)  # behind plugins, which the task's building loads
+    share = options.start_share or 0.0
+    # other data, other validation episodes, whose scores cannot be set beside those of before
+    changed = resumed is not None and DataRecord.from_json(resumed.data, file) != record
+    first_validation = resumed is None or changed or not resumed.progress.others
+    needed = share > 0 or first_validation
+    built = build(config, task, splits["train"], device, resumed, file=file, start=needed)
+    groups = chain.from_iterable(split.values() for split in splits.values())
+    print_unread(task, chain.from_iterable(groups))
     optimiser = build_optimiser(config, built)
-    run = Run(folder, asdict(config), built.state, writes=first)
-    progress = restore(resumed, optimiser, run, file)
+    run = Run(folder, asdict(config), built.state, record.to_json(), writes=first)
+    progress = restore(resumed, optimiser, run, file, changed=changed)
     sampler = training_sampler(task, splits["train"], config.seed)
-    judging = judging_sampler(task, splits["valid"], "valid")
+    judging = validation_sampler(task, splits["valid"])
     valid_episodes = [judging.episode(i) for i in processes.share(options.valid_episodes)]
     objective = task.objective
 
-    episode = sampler.episode(0).to(device)
+    # of full size, which training episodes need not have
+    episode = judging_sampler(task, splits["train"], "train").episode(0).to(device)
     if device.startswith("cuda"):
         free = free_memory(device)
         built.learner.fit_to(free, built.meta, episode, options.meta_batch)
@@ -167,6 +221,7 @@ def build_and_train(
             metrics=metrics,
             objective=objective,
             draw=lambda index: sampler.episode(index).to(device),
+            keep=lambda meta: averaged(meta, built.start, share),
             validate=lambda meta: evaluate(
                 built.learner,
                 meta,
@@ -176,6 +231,9 @@ def build_and_train(
                 title="validate",
                 processes=processes,
             ),
+            compare_with=lambda: scores_beside(
+                config, task, built, valid_episodes, device, processes, start=progress.step > 0
+            ),
             schedule=schedule,
             processes=processes,
         )
@@ -184,7 +242,9 @@ def build_and_train(
     return progress
 
 
-def restore(resumed: Checkpoint | None, optimiser: AdamW, run: Run, file: Path) -> Progress:
+def restore(
+    resumed: Checkpoint | None, optimiser: AdamW, run: Run, file: Path, *, changed: bool
+) -> Progress:
     """How far training has come, with the optimiser as it was then.
 
     Args:
@@ -192,12 +252,15 @@ def restore(resumed: Checkpoint | None, optimiser: AdamW, run: Run, file: Path) 
         optimiser: takes its state.
         run: whose best checkpoint counts, where it holds one.
         file: where the checkpoint came from, for messages.
+        changed: whether the data did: then nothing that was judged before counts.
     """
     from metaformer_cli.training.checkpoint import Progress, fit
 
     if resumed is None:
         return Progress()
     optimiser.restore(fit(resumed.optimiser, optimiser.state_tensors(), file))
+    if changed:
+        return replace(resumed.progress.without_best(), others={})
     return resumed.progress if run.has_best else resumed.progress.without_best()
 
 
@@ -214,7 +277,7 @@ def describe_model(built: Built, episode: Episode) -> str:
     found = built.learner.footprint(built.meta, episode)
     count = sum(value.numel() for value in built.meta.values())
     adapted = f" {found.adapted:,} adapted in an episode," if found.adapted else ""
-    return f"{count:,} parameters,{adapted} about {found.bytes / 1e9:.1g} GB"
+    return f"{count:,} parameters,{adapted} about {found.bytes / 1e9:.1f} GB"
 
 
 def export(built: Built, folder: Path) -> None:
@@ -229,20 +292,24 @@ def export(built: Built, folder: Path) -> None:
 
 
 def load_resumed(config: TrainCommand) -> Checkpoint | None:
-    """The checkpoint to go on from, if any; a damaged one is passed over for the one before.
+    """The checkpoint to go on from, if any.
 
     Raises:
-        ValueError: no checkpoint is whole, or it is past the last step that was asked for.
+        ValueError: it is not whole, holds no optimiser's state, or is past the last step that was
+            asked for.
     """
     if not config.resume:
         return None
-    from metaformer_cli.training.checkpoint import load, load_latest
+    from metaformer_cli.training.checkpoint import load
 
     path = Path(str(config.resume))
-    checkpoint, passed_over = (load(path), []) if path.is_file() else load_latest(path)
+    checkpoint = load(path if path.is_file() else path / "checkpoints" / LAST)
     step = checkpoint.progress.step
-    for reason in passed_over:
-        print(f"warning: {reason}")
+    if not checkpoint.optimiser:
+        raise ValueError(
+            f"resume={path}: it holds what was learned, as {BEST} does, and not the optimiser's "
+            f"state: expected a run folder, or its checkpoints/{LAST}"
+        )
     print(f"resume   {path}: step {step} of {config.train.steps}")
     if step > config.train.steps:
         raise ValueError(

@@ -15,7 +15,7 @@ from metaformer_cli.config.combinations import check_combination
 from metaformer_cli.config.option import MISSING
 from metaformer_cli.config.options import flatten, groups, options, own_options
 from metaformer_cli.config.registry import GROUPS, choice
-from metaformer_cli.config.schema import PredictCommand, Values
+from metaformer_cli.config.schema import SUITS_MOST, PredictCommand, Values
 
 _Command = TypeVar("_Command")
 
@@ -82,6 +82,9 @@ def _build(tree: Mapping[str, Any], schema: type[Any], command: type[Any], prefi
         if field.name not in tree:
             if key in GROUPS or (key in known and known[key].default == MISSING):
                 raise ValueError(needed([key]))
+            if is_dataclass(hint := hints[field.name]):  # anew: what suits fills it
+                assert isinstance(hint, type)
+                values[field.name] = hint()
         elif key in GROUPS:
             values[field.name] = _chosen(_mapping(tree[field.name], key), key, command)
         elif is_dataclass(hint := hints[field.name]):
@@ -118,13 +121,16 @@ def _chosen(tree: Mapping[str, Any], group: str, command: type[Any]) -> Values:
 
 
 def _fill_what_suits(values: Values) -> None:
-    """Give options that are null what the chosen model says suits it."""
+    """Give options that are null what the chosen model says suits it, or what suits most."""
     model = values.get("model")
     suits = choice("model", model["name"]).declared["suits"] if isinstance(model, dict) else None
-    for key, suiting in (suits or {}).items():
+    for key, suiting in {**SUITS_MOST, **(suits or {})}.items():
         group, _, name = key.partition(".")
-        if group in values and values[group].get(name, suiting) is None:
-            values[group][name] = suiting
+        own = values.get(group)
+        if isinstance(own, dict) and own.get(name, suiting) is None:
+            own[name] = suiting
+        elif is_dataclass(own) and getattr(own, name) is None:
+            setattr(own, name, suiting)
 
 
 def _check_plugins(plugins: list[Any]) -> None:

@@ -58,7 +58,7 @@ def _no_such_choice(error: MissingConfigException) -> str:
 def _bad_value(error: OmegaConfBaseException, typed: str | None, command: type[Any]) -> str:
     key = typed or error.full_key or ""
     if key == "experiment":
-        return "experiment: train alone takes one; leave it out"
+        return "experiment: train and eval alone take one; leave it out"
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and not key.startswith("hydra"):
         return unknown(key, command)
     if isinstance(error, ValidationError):

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from metaformer_cli.choices import a_path, at_least, matching, positive, tunable
-from metaformer_cli.episode import Split
+from metaformer_cli.choices import a_path, at_least, fraction, matching, positive, tunable
 
 Values: TypeAlias = dict[str, Any]  # {"name": "maml", "inner_lr": 0.3, ...}: checked, and complete
 
@@ -20,17 +19,20 @@ Values: TypeAlias = dict[str, Any]  # {"name": "maml", "inner_lr": 0.3, ...}: ch
 class Train:
     """The outer loop."""
 
-    steps: Annotated[int, at_least(1), tunable] = 200  # meta-batches
+    steps: Annotated[int, at_least(1), tunable] = 100  # meta-batches
     meta_batch: Annotated[int, at_least(1)] = 4  # episodes a step
-    lr: Annotated[float, positive] = 1e-3  # AdamW, peak
-    warmup_steps: Annotated[int, at_least(0)] = 20  # linear, then cosine to zero at `steps`
+    lr: Annotated[float | None, positive] = None  # AdamW, peak; null: what suits the model, else
+    # 0.001
+    start_share: Annotated[float | None, fraction] = None  # of the start, in the weights that are
+    # validated and kept as the best (Wortsman et al. 2022); null: what suits the model, else 0
+    warmup_steps: Annotated[int, at_least(0)] = 10  # linear, then cosine to zero at `steps`
     weight_decay: Annotated[float, at_least(0)] = 0.01  # AdamW, a step and unit of rate
     clip_norm: Annotated[float, positive] = 1.0  # of the whole meta-gradient
     log_every: Annotated[int, at_least(1), tunable] = 10  # steps
-    eval_every: Annotated[int, at_least(1), tunable] = 50  # steps between validations; each also
+    eval_every: Annotated[int, at_least(1), tunable] = 20  # steps between validations; each also
     # saves a checkpoint
     valid_episodes: Annotated[int, at_least(2)] = 100  # of each validation, the same every time
-    patience: Annotated[int | None, at_least(1), tunable] = None  # stop after so many validations
+    patience: Annotated[int | None, at_least(1), tunable] = 3  # stop after so many validations
     # without a new best; null: never
     processes: Annotated[int, at_least(1), tunable] = 1  # on this machine, that share the
     # episodes; on GPUs, one GPU each
@@ -52,8 +54,9 @@ class Engine:
 class Eval:
     """Few-shot evaluation on fixed episodes; an interval needs two."""
 
-    episodes: Annotated[int, at_least(2)] = 600  # the same for a seed, whatever the learner
-    split: Split = "test"  # whose groups
+    episodes: Annotated[int, at_least(2)] = 600  # the same whatever the learner and the seed
+    split: Literal["train", "valid", "test", "new"] = "test"  # whose groups, as the run recorded
+    # them; new: of groups that the run has not recorded
 
 
 @dataclass(kw_only=True)
@@ -81,7 +84,7 @@ class DataCommand:
     task: Values
     data: Values
     model: Values
-    seed: Annotated[int, at_least(0)] = 0  # decides everything that is random
+    seed: Annotated[int, at_least(0)] = 0  # decides all that is random, but the split of the data
     plugins: Annotated[list[Values], tunable] = field(default_factory=list)  # Python files with
     # choices of your own, which the command line alone may name
 
@@ -147,6 +150,9 @@ class BenchCommand(ModelCommand):
     bench: Bench = field(default_factory=Bench)
     run_dir: Annotated[str | None, a_path] = None  # null: runs/<date>/<time>
 
+
+# What an option that is null becomes, where the model does not say what suits it.
+SUITS_MOST: Final[Values] = {"train.lr": 1e-3, "train.start_share": 0.0}
 
 COMMANDS: Final[Mapping[str, type[Any]]] = {
     "train": TrainCommand,

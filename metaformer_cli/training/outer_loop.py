@@ -7,7 +7,7 @@ import shlex
 import signal
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from metaformer_cli.learners.learner import MetaGradient, MetaLearner
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.training.chance import ChanceWatch
 from metaformer_cli.training.checkpoint import Progress
+from metaformer_cli.training.comparison import START, Comparison
 from metaformer_cli.training.evaluation import Evaluation
 from metaformer_cli.training.interruption import Interruption
 from metaformer_cli.training.launch import DeadRankError
@@ -59,7 +60,9 @@ def meta_train(
     metrics: Metrics,
     objective: Objective,
     draw: Callable[[int], Episode],
+    keep: Callable[[Parameters], Parameters],
     validate: Callable[[Parameters], Evaluation],
+    compare_with: Callable[[], Mapping[str, list[float]]],
     schedule: Schedule,
     processes: Processes = ONE_PROCESS,
 ) -> Progress:
@@ -77,7 +80,10 @@ def meta_train(
         objective: whose leading score is logged, and chooses the best.
         draw: an index to a training episode; step s takes `meta_batch` of them, from
             (s - 1)·meta_batch on.
+        keep: from the meta-parameters to those that are validated, and kept as the best.
         validate: judges meta-parameters on fixed episodes.
+        compare_with: what validations are compared with, and its scores on the same episodes; the
+            start among it where `progress` is past that.
         schedule: how long, and when to do what.
         processes: which share the work.
 
@@ -92,8 +98,43 @@ def meta_train(
     """
     lead, clock = objective.lead, _Clock()
     chance = ChanceWatch(lead, learner.advice)
-    run.save(meta, optimiser, progress, best=False)  # from here on there is one to resume from
+    run.save(meta, optimiser, progress)  # from here on there is one to resume from
+
+    def validated(progress: Progress) -> Progress:
+        """Judge what is kept, beside what it is compared with, and save it if it is the best."""
+        kept = keep(meta)
+        try:
+            found = validate(kept)
+        except FloatingPointError as error:
+            path = run.save(meta, optimiser, progress)
+            raise FloatingPointError(
+                f"validation at step {progress.step}: {error}; what was trained is saved in {path}"
+            ) from None
+        scores, mean = found.lead.per_episode, found.lead.mean
+        if START not in progress.others:
+            # what is trained on is the start no more: then the others hold the start's scores
+            progress = replace(progress, others={START: scores, **compare_with()})
+        best = progress.best is None or lead.better(mean, progress.best)
+        progress = progress.after_validation(scores, best=best)
+        _report(found, progress, metrics, lead)
+        run.save(meta, optimiser, progress, best=kept if best else None)
+        return progress
+
+    def stop_by(told: signal.Signals | None, progress: Progress) -> None:
+        """Save, and stop, if a signal says so."""
+        if told is None:
+            return
+        path = run.save(meta, optimiser, progress)
+        metrics.say(
+            f"stopped by {told.name}: step {progress.step} of {schedule.steps} is saved in {path}\n"
+            f"go on    metaformer train resume={shlex.quote(str(run.folder))}"
+        )
+        raise SystemExit(128 + told)  # as shells have it
+
     with Interruption(rank=processes.size > 1) as interruption:
+        if START not in progress.others:
+            progress = validated(progress)
+            stop_by(first_of(processes.exchange(interruption.signal)), progress)
         while progress.step < schedule.steps and not schedule.gives_up(progress):
             step, first = progress.step + 1, progress.step * schedule.meta_batch
             with clock:
@@ -105,11 +146,11 @@ def meta_train(
                 except DeadRankError as death:
                     if not processes.heir:
                         raise
-                    path = replace(run, writes=True).save(meta, optimiser, progress, best=False)
+                    path = replace(run, writes=True).save(meta, optimiser, progress)
                     saved = f"step {progress.step} of {schedule.steps} is saved in {path}"
                     raise DeadRankError(str(death), saved) from death
                 if problem := non_finite(batch):
-                    path = run.save(meta, optimiser, progress, best=False)
+                    path = run.save(meta, optimiser, progress)
                     raise FloatingPointError(
                         f"step {step}: {problem}; nothing was updated, and step {progress.step} "
                         f"is saved in {path}. Train anew with a lower {learner.lower}train.lr "
@@ -124,23 +165,9 @@ def meta_train(
                 speed = clock.laps_per_second() * schedule.meta_batch
                 progress = _log(progress, metrics, lead, lr=optimiser.rate(step), speed=speed)
             if step % schedule.eval_every == 0 or step == schedule.steps:
-                found = validate(meta)
-                mean = found.lead.mean
-                best = not math.isnan(mean) and (
-                    progress.best is None or lead.better(mean, progress.best)
-                )
-                progress = progress.after_validation(mean, best=best)
-                _report(found, step, metrics, lead, best=best)
-                run.save(meta, optimiser, progress, best=best)
+                progress = validated(progress)
             # several processes stop after the same step: the first whose exchange told them all
-            if stop := interruption.signal if processes.size == 1 else batch.signal:
-                path = run.save(meta, optimiser, progress, best=False)
-                metrics.say(
-                    f"stopped by {stop.name}: step {step} of {schedule.steps} is "
-                    f"saved in {path}\n"
-                    f"go on    metaformer train resume={shlex.quote(str(run.folder))}"
-                )
-                raise SystemExit(128 + stop)  # as shells have it
+            stop_by(interruption.signal if processes.size == 1 else batch.signal, progress)
     if schedule.gives_up(progress):
         metrics.say(
             f"stopped early: the last {progress.stale} validations (train.patience) were no better "
@@ -203,8 +230,12 @@ def meta_batch(
     signals, shares = zip(*processes.exchange((received, rows)), strict=True)
     losses, scores, chances, seeds = map(list, zip(*in_order(shares), strict=True))
     gradient = processes.mean(result.gradient, weight=len(mine) / len(losses))
-    stop = next((signal.Signals(number) for number in signals if number), None)
-    return MetaBatch(gradient, losses, scores, chances, seeds, stop)
+    return MetaBatch(gradient, losses, scores, chances, seeds, first_of(signals))
+
+
+def first_of(signals: Iterable[int | None]) -> signal.Signals | None:
+    """The first signal that a process was sent, of what all of them say."""
+    return next((signal.Signals(number) for number in signals if number), None)
 
 
 def non_finite(batch: MetaBatch) -> str | None:
@@ -232,12 +263,22 @@ def _log(progress: Progress, metrics: Metrics, lead: Score, *, lr: float, speed:
     return replace(progress, losses=[], scores=[])
 
 
-def _report(found: Evaluation, step: int, metrics: Metrics, lead: Score, *, best: bool) -> None:
-    mean, ci95 = found.lead.mean, found.lead.ci95
-    metrics.write(step, {f"valid_{lead.name}": mean, "valid_ci95": ci95})
-    metrics.say(
-        f"step {step}: validation {lead.show(mean, ci95)}" + (", the best so far" if best else "")
-    )
+def _report(found: Evaluation, progress: Progress, metrics: Metrics, lead: Score) -> None:
+    """Write and say what a validation found, beside what it is compared with."""
+    step, mean, ci95 = progress.step, found.lead.mean, found.lead.ci95
+    comparison, scores = Comparison(lead, progress.others), found.lead.per_episode
+    figures = {f"valid_{lead.name}": mean, "valid_ci95": ci95}
+    for name in comparison.named:
+        kind = START if name == START else "baseline"
+        figures[f"valid_over_{kind}"] = comparison.over(name, scores).mean
+    metrics.write(step, figures)
+    line = f"step {step}: validation {lead.show(mean, ci95)}"
+    if step == 0:
+        beside = comparison.beside()
+        metrics.say(f"{line}, untrained" + (f"\n  beside it: {beside}" if beside else ""))
+    else:
+        best = ", the best so far" if progress.best_step == step else ""
+        metrics.say(f"{line}{best}\n  {comparison.over_others(scores)}")
 
 
 class _Clock:

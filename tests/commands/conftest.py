@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from metaformer_cli.cli import main
+from metaformer_cli.training.run import Run
 
 TINY = [
-    *("model.width=8", "model.layers=1", "model.heads=1", "task.vocab_size=400"),
+    *(
+        "model=transformer",
+        "model.width=8",
+        "model.layers=1",
+        "model.heads=1",
+        "task.vocab_size=400",
+    ),
     *("task.ways=3", "task.shots=2", "task.queries=2", "learner.inner_steps=2"),
     *("train.steps=6", "train.meta_batch=2", "train.warmup_steps=2", "train.log_every=2"),
-    *("train.eval_every=3", "train.valid_episodes=4", "device=cpu"),
+    *("train.eval_every=3", "train.valid_episodes=4", "train.patience=null", "device=cpu"),
 ]
 
 
@@ -61,10 +69,42 @@ def tiny() -> list[str]:
     return list(TINY)
 
 
+EARLIER = "earlier.safetensors"  # beside the run's folder
+
+
+@contextlib.contextmanager
+def keeping(step: int) -> Iterator[None]:
+    """Runs in here keep a copy of what their last checkpoint was after that step."""
+    original = Run.save
+
+    def save(self, meta, optimiser, progress, *, best=None):
+        path = original(self, meta, optimiser, progress, best=best)
+        if progress.step == step:
+            shutil.copy(path, self.folder.with_name(EARLIER))
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "save", save)
+        yield
+
+
+@pytest.fixture(scope="session", name="keeping")
+def fixture_keeping() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """`keeping(STEP)`: see there."""
+    return keeping
+
+
+@pytest.fixture(scope="session")
+def earlier(tiny_run: Path) -> Path:
+    """The checkpoint of the tiny run after half of its steps."""
+    return tiny_run.with_name(EARLIER)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the built-in data, for reading only."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    answer = metaformer_here("train", f"run_dir={folder}", *TINY)
+    with keeping(3):
+        answer = metaformer_here("train", f"run_dir={folder}", *TINY)
     assert answer.code == 0, answer
     return folder

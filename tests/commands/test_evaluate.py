@@ -13,7 +13,7 @@ import pytest
 
 FIELDS = {
     *("scores", "loss", "episodes", "seconds", "episodes_sha256", "episode", "split", "learner"),
-    *("data", "checkpoint", "config"),
+    *("data", "data_sha256", "record", "checkpoint", "config", "beside"),
 }
 
 
@@ -41,7 +41,7 @@ def test_the_report_holds_what_was_promised_and_what_was_printed(metaformer, run
     assert (found["learner"], found["data"]) == ("maml", "builtin")
     assert found["scores"].keys() == {"accuracy"}
     accuracy = found["scores"]["accuracy"]
-    assert accuracy.keys() == {"mean", "ci95", "per_step", "per_episode"}
+    assert accuracy.keys() == {"mean", "ci95", "per_step", "per_episode", "gain"}
     assert len(accuracy["per_step"]) == 3
     assert accuracy["per_step"][-1] == accuracy["mean"]
     assert len(accuracy["per_episode"]) == 7
@@ -50,11 +50,12 @@ def test_the_report_holds_what_was_promised_and_what_was_printed(metaformer, run
     assert found["seconds"] > 0
     assert found["checkpoint"] == str(run / "checkpoints/best.safetensors")
     assert len(found["episodes_sha256"]) == 64
-    first, second, third = answer.out.splitlines()
+    first, second, *_, third = answer.out.splitlines()
     assert first.startswith(f"maml: {accuracy['mean']:.1%} ± {accuracy['ci95']:.1%} (3-way 2-shot,")
     assert "7 test episodes" in first
     assert second.endswith(" ".join(f"{step:.1%}" for step in accuracy["per_step"]))
-    assert third == f"report   {run / 'eval-maml-builtin-test-3way-2shot.json'}"
+    (file,) = run.glob("eval-maml-builtin-test-3way-2shot-????????.json")
+    assert third == f"report   {file}"
     assert max(map(len, (first, second))) <= 80
 
 
@@ -139,3 +140,43 @@ def test_a_baseline_is_judged_on_the_episodes_of_a_run(metaformer, run):
     assert answer.code == 0, answer
     assert answer.out.startswith("tfidf: ")
     assert report(run)["episodes_sha256"] == first["episodes_sha256"]
+
+
+def test_train_and_eval_say_what_was_decided_and_left_out_of_a_file(metaformer, tiny, tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [f"{label} {n},{label}" for label in "abcdefghijkl" for n in range(4)]
+    path.write_bytes("\n".join(["text,label", *rows, "thé et café,a", "a 1,a"]).encode("cp1252"))
+    own = [f"data.path={path}", "data.problems=drop", "data=csv", "model=transformer"]
+    small = ["task.ways=2", "train.steps=2", "train.eval_every=2", "train.valid_episodes=2"]
+    run = tmp_path / "run"
+    trained = metaformer("train", *tiny, *own, *small, f"run_dir={run}")
+    assert trained.code == 0, trained
+    judged = metaformer("eval", f"ckpt={run}", "eval.episodes=2")
+    assert judged.code == 0, judged
+    for answer in (trained, judged):
+        notes = [line for line in answer.out.splitlines() if line.startswith("note ")]
+        assert "is read as cp1252: 2 characters" in notes[0]
+        assert notes[1:] == ["note     left out 1 row: duplicate"]
+
+
+def test_a_probe_is_judged_on_a_runs_encoder(metaformer, run):
+    for classifier in ("logistic", "centroid"):
+        for file in run.glob("eval-*.json"):
+            file.unlink()
+        words = ["learner=probe", f"learner.classifier={classifier}", "eval.episodes=3"]
+        answer = metaformer("eval", f"ckpt={run}", *words)
+        assert answer.code == 0, answer
+        assert answer.out.startswith("probe: ")
+        assert report(run)["scores"]["accuracy"]["mean"] > 1 / 3
+
+
+def test_where_texts_are_cut_it_is_said_by_every_command(metaformer, run, tmp_path, tiny):
+    short = ["model=transformer", "task.max_tokens=3"]
+    trained = metaformer("train", *tiny, *short, "train.steps=1", f"run_dir={tmp_path / 'short'}")
+    judged = metaformer("eval", f"ckpt={tmp_path / 'short'}", "eval.episodes=2")
+    shown = metaformer("data", *short)
+    for answer in (trained, judged, shown):
+        assert answer.code == 0, answer
+        assert "after 3 tokens: " in answer.out
+        assert "lose" in answer.out
+    assert "cut " not in metaformer("eval", f"ckpt={run}", "eval.episodes=2").out

@@ -19,7 +19,8 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-CHECKPOINTS = ("best.safetensors", "last.safetensors", "previous.safetensors")
+LAST = "last.safetensors"
+CHECKPOINTS = ("best.safetensors", "last.safetensors")
 
 
 def weights(run: Path, name: str = "last.safetensors") -> dict[str, bytes]:
@@ -54,8 +55,9 @@ def test_a_run_folder_holds_what_was_promised(tiny_run):
     assert all(
         set(line) == {"step", "loss", "accuracy", "lr", "episodes_per_second"} for line in training
     )
-    assert [line["step"] for line in validation] == [3, 6]
-    assert all(set(line) == {"step", "valid_accuracy", "valid_ci95"} for line in validation)
+    assert [line["step"] for line in validation] == [0, 3, 6]
+    over = {"valid_over_untrained", "valid_over_baseline"}
+    assert all(set(line) == {"step", "valid_accuracy", "valid_ci95"} | over for line in validation)
     assert all(0 <= line["accuracy"] <= 1 and line["loss"] > 0 for line in training)
     assert all(line["episodes_per_second"] > 0 for line in training)
     events = EventAccumulator(str(tiny_run)).Reload()
@@ -77,7 +79,7 @@ def test_what_is_printed_fits_80_columns_and_agrees_with_the_files(metaformer, t
     assert printed[-1] == f"next     metaformer eval ckpt='{tmp_path / 'a b'}'"
     assert max(len(line) for line in printed if str(tmp_path) not in line) <= 80
     best = max(line.get("valid_accuracy", -1) for line in lines(tmp_path / "a b"))
-    assert f"best     {best:.1%} on validation, at step " in answer.out
+    assert f"best     {best:.1%} on validation, " in answer.out
 
 
 def test_one_configuration_gives_one_result(metaformer, tiny, tiny_run, tmp_path):
@@ -106,7 +108,7 @@ class TestResume:
 
     def test_more_steps_go_on_and_log_each_step_once(self, metaformer, copied):
         assert metaformer("train", f"run_dir={copied}", "resume=true", "train.steps=9").code == 0
-        assert [line["step"] for line in lines(copied)] == [2, 3, 4, 6, 6, 8, 9]
+        assert [line["step"] for line in lines(copied)] == [0, 2, 3, 4, 6, 6, 8, 9]
         rates = {line["step"]: line["lr"] for line in lines(copied) if "lr" in line}
         assert rates[8] > rates[6] == 0.0
 
@@ -116,16 +118,18 @@ class TestResume:
         assert weights(copied) == weights(tiny_run)
         assert lines(copied) == lines(tiny_run)
 
-    def test_an_earlier_checkpoint_goes_on_to_the_same_end(self, metaformer, copied, tiny_run):
-        answer = metaformer("train", f"resume={copied / 'checkpoints/previous.safetensors'}")
+    def test_an_earlier_checkpoint_goes_on_to_the_same_end(
+        self, metaformer, copied, tiny_run, earlier
+    ):
+        shutil.copy(earlier, copied / "checkpoints")
+        answer = metaformer("train", f"resume={copied / 'checkpoints' / earlier.name}")
         assert "step 3 of 6" in answer.out
         assert weights(copied) == weights(tiny_run)
         assert lines(copied) == lines(tiny_run)
 
-    def test_another_folder_gets_a_run_of_its_own(self, metaformer, tiny_run, tmp_path):
+    def test_another_folder_gets_a_run_of_its_own(self, metaformer, tiny_run, earlier, tmp_path):
         before = weights(tiny_run)
-        source = tiny_run / "checkpoints/previous.safetensors"
-        answer = metaformer("train", f"resume={source}", f"run_dir={tmp_path / 'new'}")
+        answer = metaformer("train", f"resume={earlier}", f"run_dir={tmp_path / 'new'}")
         assert answer.code == 0
         assert weights(tmp_path / "new") == before == weights(tiny_run)
         assert (tmp_path / "new/checkpoints/best.safetensors").exists()
@@ -133,14 +137,20 @@ class TestResume:
         assert metaformer("eval", f"ckpt={tmp_path / 'new'}", "eval.episodes=2").code == 0
 
     @pytest.mark.parametrize("damage", ["cut", "garbage"])
-    def test_a_damaged_last_checkpoint_is_passed_over(self, metaformer, copied, tiny_run, damage):
+    def test_a_damaged_last_checkpoint_is_refused(self, metaformer, copied, damage):
         last = copied / "checkpoints/last.safetensors"
         last.write_bytes(last.read_bytes()[:-1] if damage == "cut" else b"garbage" * 9)
         answer = metaformer("train", f"run_dir={copied}", "resume=true")
-        assert answer.code == 0
-        assert f"warning: {last} is not a whole safetensors file" in answer.out
-        assert "step 3 of 6" in answer.out
-        assert weights(copied) == weights(tiny_run)
+        answer.assert_refused(f"{last} is not a whole safetensors file")
+
+    def test_the_best_checkpoint_holds_what_was_learned_and_nothing_to_go_on_with(
+        self, metaformer, tiny_run, tmp_path
+    ):
+        best = tiny_run / "checkpoints/best.safetensors"
+        assert {name.partition("/")[0] for name in weights(tiny_run, best.name)} == {"meta"}
+        answer = metaformer("train", f"resume={best}", f"run_dir={tmp_path / 'new'}")
+        answer.assert_refused(f"resume={best}", "expected a run folder, or its", LAST)
+        assert not (tmp_path / "new").exists()
 
     def test_another_models_weights_are_refused(self, metaformer, copied):
         tensors = safetensors.torch.load_file(copied / "checkpoints/last.safetensors")
@@ -152,8 +162,6 @@ class TestResume:
         safetensors.torch.save_file(tensors, file, metadata)
         answer = metaformer("train", f"run_dir={copied}", "resume=true")
         answer.assert_refused(name.removeprefix("meta/"), "has shape (2, 2, 2)", "expected (")
-        for optimiser in [name for name in tensors if name.startswith("optimiser/")]:
-            del tensors[optimiser]
         del tensors[name]
         safetensors.torch.save_file(tensors, file, metadata)
         answer = metaformer("train", f"run_dir={copied}", "resume=true")

@@ -155,8 +155,16 @@ def test_the_edges_of_what_is_allowed_are_allowed():
 
 def test_an_option_that_is_null_is_what_the_model_says_suits_it():
     chosen = {"model": {"name": "pretrained", "path": "x"}}
-    assert build(tree(**chosen), TrainCommand).learner["inner_lr"] == 0.01
+    assert build(tree(**chosen), TrainCommand).learner["inner_lr"] == 0.3
     given = chosen | {"learner": {"name": "maml", "inner_lr": 0.2}}
     assert build(tree(**given), TrainCommand).learner["inner_lr"] == 0.2
-    plain = {"name": "transformer"}
-    assert build(tree(model=plain), TrainCommand).learner["inner_lr"] == 0.3
+    config = build(tree(**chosen), TrainCommand)
+    assert (config.train.lr, config.train.start_share) == (3e-5, 0.5)
+    assert config.learner["adapt"] == "head"
+    assert build(tree(**chosen, train={"lr": 0.1}), TrainCommand).train.lr == 0.1
+
+
+def test_where_the_model_says_nothing_an_option_that_is_null_is_what_suits_most():
+    config = build(tree(model={"name": "transformer"}), TrainCommand)
+    assert (config.train.lr, config.train.start_share) == (1e-3, 0.0)
+    assert config.learner["adapt"] is None

@@ -42,7 +42,7 @@ def refusal(compose: Compose, *words: str) -> str:
 
 
 def test_the_yaml_files_add_nothing_to_the_defaults_of_the_schema(compose):
-    names = {"task": "fewshot_text", "data": "builtin", "model": "transformer", "learner": "maml"}
+    names = {"task": "fewshot_text", "data": "builtin", "model": "minilm", "learner": "maml"}
     groups = {group: {"name": name} for group, name in names.items()}
     (composed,) = compose("train")
     tree = {key: value for key, value in composed.tree.items() if key != "experiment"}

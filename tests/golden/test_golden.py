@@ -27,7 +27,7 @@ def test_the_losses_are_those_recorded_by_make_golden(golden, tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", ["metaformer", "train", run_dir, *first["overrides"]])
     assert main() == 0
     found = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    assert len(found) == len(expected) == 22
+    assert len(found) == len(expected) == 23
     for line, golden_line in zip(found, expected, strict=True):
         line.pop("episodes_per_second", None)
         assert line == pytest.approx(golden_line, rel=1e-4, abs=1e-9)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +17,9 @@ from metaformer_cli.episode import Episode, Examples, derive_seed
 from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.tasks.classification import CLASSIFICATION
-from metaformer_cli.training.checkpoint import Progress, fit, load_latest
+from metaformer_cli.training.checkpoint import Progress, fit, load
+from metaformer_cli.training.checkpoint_header import LAST
+from metaformer_cli.training.comparison import Interval
 from metaformer_cli.training.evaluation import Evaluation, Figure
 from metaformer_cli.training.metrics import Metrics
 from metaformer_cli.training.optimiser import AdamW
@@ -95,6 +100,9 @@ class Setting:
         self.processes = ONE_PROCESS
         self.objective = CLASSIFICATION
         self.accuracy: Callable[[Parameters], float] = lambda _: 0.5
+        self.keep: Callable[[Parameters], Parameters] = lambda meta: meta
+        self.others: dict[str, list[float]] = {}
+        self.forget = False  # what was judged, as where the data changed
 
     def episode(self, index: int) -> Episode:
         """A 4-way episode without content."""
@@ -103,8 +111,17 @@ class Setting:
         return Episode(nothing, nothing, ("a", "b", "c", "d"), derive_seed(0, "train", index))
 
     def validate(self, meta: Parameters) -> Evaluation:
-        figure = Figure(self.accuracy(meta), 0.01, [0.5], [0.5, 0.5])
+        found = self.accuracy(meta)
+        figure = Figure(found, 0.01, [0.5], [found, found], Interval(0.0, 0.0))
         return Evaluation({self.objective.lead.name: figure}, 1.0, episodes=2, seconds=0.1)
+
+    def lines(self) -> list[dict[str, float]]:
+        """Of metrics.jsonl, but for the first validation and the clock."""
+        written = (self.folder / "metrics.jsonl").read_text().splitlines()
+        _, *found = [json.loads(line) for line in written]
+        for line in found:
+            line.pop("episodes_per_second", None)
+        return found
 
     def run(self) -> Run:
         return Run(self.folder, {"seed": 0}, {"task": "{}"}, writes=self.processes.rank == 0)
@@ -120,11 +137,13 @@ class Setting:
         meta, progress = self.learner.initial_parameters(), Progress()
         optimiser = self.optimiser(meta, steps)
         if resume:
-            found, _ = load_latest(self.folder)
+            found = load(self.folder / "checkpoints" / LAST)
             for name, value in fit(found.meta, meta, self.folder).items():
                 meta[name].copy_(value)
             optimiser.restore(fit(found.optimiser, optimiser.state_tensors(), self.folder))
             progress = found.progress
+            if self.forget:
+                progress = replace(progress.without_best(), others={})
 
         def draw(index: int) -> Episode:
             if until is not None and index >= until * values["meta_batch"]:
@@ -144,7 +163,9 @@ class Setting:
                 metrics=metrics,
                 objective=self.objective,
                 draw=draw,
+                keep=self.keep,
                 validate=self.validate,
+                compare_with=lambda: self.others,
                 schedule=Schedule(steps=steps, **values),
                 processes=self.processes,
             )
@@ -168,3 +189,16 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 def bits() -> Callable[[Tensor, Tensor], bool]:
     """Whether two tensors are the same to the last bit, NaN included."""
     return same_bits
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a tmpfs here (root only): {error}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607
