@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LEAVINGS = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "runs", "multirun")
 TINY = ["train.steps=2", "train.meta_batch=1", "train.eval_every=2", "train.valid_episodes=2"]
-TINY += ["model.width=16", "model.layers=1", "model.heads=2", "device=cpu"]
+TINY += ["model=transformer", "model.width=16", "model.layers=1", "model.heads=2", "device=cpu"]
 
 
 def main() -> None:

@@ -22,9 +22,22 @@ from pathlib import Path
 from safetensors import safe_open
 
 TINY = [
-    *("model.width=8", "model.layers=1", "model.heads=1", "task.vocab_size=400", "task.ways=3"),
+    *(
+        "model=transformer",
+        "model.width=8",
+        "model.layers=1",
+        "model.heads=1",
+        "task.vocab_size=400",
+        "task.ways=3",
+    ),
     *("task.shots=1", "task.queries=2", "learner.inner_steps=1", "train.meta_batch=1"),
-    *("train.log_every=1", "train.eval_every=5", "train.valid_episodes=4", "device=cpu"),
+    *(
+        "train.log_every=1",
+        "train.eval_every=5",
+        "train.valid_episodes=4",
+        "train.patience=null",
+        "device=cpu",
+    ),
 ]
 
 
