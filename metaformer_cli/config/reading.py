@@ -44,6 +44,7 @@ _VOCABULARY: Final[Mapping[str, Any]] = {
     "at_most": words.at_most,
     "divisible": words.divisible,
 }
+INHERITED: Final = frozenset({"refuses", "suits"})  # arguments of marks that bases may give too
 Class: TypeAlias = ast.ClassDef
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -173,8 +174,9 @@ def marked(file: PythonFile, room: Sequence[PythonFile]) -> Iterator[Marked]:
                 _check_mark(f"{place}: @{name}", group, declared, options)
                 for fixed in declared.get("fixes", ()):
                     del options[fixed]
-                inherited = _refusals(node, file, room) if isinstance(node, Class) else {}
-                declared["refuses"] = inherited | (declared["refuses"] or {})
+                for word in declared.keys() & INHERITED:
+                    found = _inherited(word, node, file, room) if isinstance(node, Class) else {}
+                    declared[word] = found | (declared[word] or {})
                 doc = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
                 yield Marked(group, names, declared, doc, supplied, options, node.name, place)
 
@@ -257,13 +259,15 @@ def _bases(
                 break
 
 
-def _refusals(node: Class, file: PythonFile, room: Sequence[PythonFile]) -> dict[str, str]:
-    """What a class's `refuses`, and those of its bases, say that it cannot go with."""
-    found: dict[str, str] = {}
+def _inherited(
+    word: str, node: Class, file: PythonFile, room: Sequence[PythonFile]
+) -> dict[str, Any]:
+    """What the bases of a class say by their class variables of that name."""
+    found: dict[str, Any] = {}
     for parent, there in _bases(node, file, room):
-        found |= _refusals(parent, there, room)
+        found |= _inherited(word, parent, there, room)
         for member in parent.body:
-            if isinstance(member, ast.AnnAssign) and _name(member.target) == "refuses":
+            if isinstance(member, ast.AnnAssign) and _name(member.target) == word:
                 assert member.value is not None
                 found |= _value(member.value, there)
     return found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from tokenizers import Tokenizer, normalizers
 
@@ -47,6 +47,16 @@ class BroughtClassifier(Classifier):
     """
 
     pretrained = True
+    # found on validation classes of three data sets: docs/results.md, "The recipe"
+    suits: ClassVar[Mapping[str, float | str]] = {
+        "learner.inner_lr": 0.3,
+        "learner.adapt": "head",
+        "train.lr": 3e-5,
+        "train.start_share": 0.5,
+    }
+    refuses: ClassVar[Mapping[str, str]] = {
+        "engine.compile": "PyTorch's compiler does not follow the pretrained encoders' code"
+    }
 
     encoder: PretrainedEncoder
 
@@ -157,19 +167,7 @@ class BroughtClassifier(Classifier):
         return f"encoder  {folder}: for from_pretrained of transformers"
 
 
-@model(
-    "pretrained",
-    inputs=("text",),
-    outputs=("classes",),
-    name_is="path",
-    suits={  # found on validation classes of three data sets: docs/results.md, "The recipe"
-        "learner.inner_lr": 0.3,
-        "learner.adapt": "head",
-        "train.lr": 3e-5,
-        "train.start_share": 0.5,
-    },
-    refuses={"engine.compile": "PyTorch's compiler does not follow the pretrained encoders' code"},
-)
+@model("pretrained", inputs=("text",), outputs=("classes",), name_is="path")
 class PretrainedClassifier(BroughtClassifier):
     """A pretrained encoder of your choice, in Hugging Face's layout."""
 
