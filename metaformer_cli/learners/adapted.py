@@ -18,11 +18,7 @@ def adapted_names(model: Model, adapt: str) -> frozenset[str]:
     Raises:
         ValueError: N is more than the model has layers.
     """
-    meta = {
-        name: value
-        for name, value in model.named_parameters()
-        if value.requires_grad and name not in model.starting
-    }
+    meta = model.used
     if adapt == "all":
         return frozenset(meta)
     if adapt == "bias_norm":

@@ -79,11 +79,7 @@ class FeatureLearner:
 
     def initial_parameters(self) -> Parameters:
         """The meta-parameters before training."""
-        meta = {
-            name: value.detach().clone()
-            for name, value in self.model.named_parameters()
-            if value.requires_grad and name not in self.model.starting
-        }
+        meta = {name: value.detach().clone() for name, value in self.model.used.items()}
         device = next(self.model.parameters()).device
         return meta | {name: value.to(device) for name, value in self.own().items()}
 

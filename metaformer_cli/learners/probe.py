@@ -66,11 +66,7 @@ class Probe(Untrained):
 
     def initial_parameters(self) -> Parameters:
         """The encoder's parameters, for a checkpoint to replace; none is trained."""
-        return {
-            name: value.detach().clone()
-            for name, value in self.model.named_parameters()
-            if value.requires_grad and name not in self.model.starting
-        }
+        return {name: value.detach().clone() for name, value in self.model.used.items()}
 
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Fit to the support set: one predictor."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from metaformer_cli.choices import a_path, learner
 from metaformer_cli.episode import Examples
 from metaformer_cli.learners.learner import Predictor, Untrained
+from metaformer_cli.learners.tfidf import at_classes
 from metaformer_cli.models.hub import find, find_minilm
 from metaformer_cli.models.model import Parameters
 
@@ -78,9 +79,8 @@ class SetFit(Untrained):
 
         def predictor(examples: Examples) -> Tensor:
             found = model.predict_proba([row[0] for row in examples.rows], show_progress_bar=False)
-            log_probabilities = torch.full((len(examples.rows), ways), -torch.inf)
-            found_NC = torch.as_tensor(found, dtype=torch.float32).clamp(min=SMALLEST)
-            log_probabilities[:, model.model_head.classes_] = found_NC.log()
-            return log_probabilities.to(examples.targets.device)
+            found_NM = torch.as_tensor(found, dtype=torch.float32).clamp(min=SMALLEST).log()
+            at = at_classes(found_NM, model.model_head.classes_, ways)
+            return at.to(examples.targets.device)
 
         yield predictor

@@ -47,8 +47,13 @@ class TfIdf(Untrained):
 
 
 def log_probabilities(fitted: Any, rows: Any, ways: int) -> Tensor:
-    """[N, C] what a classifier of scikit-learn says; -inf for a class that it has not met."""
-    log_probabilities_NC = torch.full((len(rows), ways), -torch.inf)
-    found = fitted.predict_log_proba(rows)
-    log_probabilities_NC[:, fitted.classes_] = torch.tensor(found, dtype=torch.float32)
+    """[N, C] what a classifier of scikit-learn says."""
+    found = torch.tensor(fitted.predict_log_proba(rows), dtype=torch.float32)
+    return at_classes(found, fitted.classes_, ways)
+
+
+def at_classes(found_NM: Tensor, classes_M: Any, ways: int) -> Tensor:
+    """[N, C] log-probabilities of M classes at their places; -inf for a class that is none."""
+    log_probabilities_NC = torch.full((len(found_NM), ways), -torch.inf)
+    log_probabilities_NC[:, classes_M] = found_NM
     return log_probabilities_NC

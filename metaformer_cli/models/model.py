@@ -54,6 +54,15 @@ class Model(nn.Module):
     starts_from_support: bool = False
     starting: frozenset[str] = frozenset()
 
+    @property
+    def used(self) -> Parameters:
+        """The parameters that are learned, without those that `start` alone reads."""
+        return {
+            name: value
+            for name, value in self.named_parameters()
+            if value.requires_grad and name not in self.starting
+        }
+
     @classmethod
     def bring(cls, **options: Any) -> str:
         """What the model brings with it, such as a tokenizer, as text for checkpoints; or nothing.
