@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:  # what is drawn and what people read needs no torch
@@ -124,6 +124,8 @@ class Objective:
         measure: (outputs, examples) to one episode's figures, by the names of `scores`.
         scores: what is reported; the first leads: it chooses the best checkpoint.
         chance: examples to what guessing scores; None where nobody can say.
+        floors: what needs no model, such as the mean of what is known -> from an episode to what
+            that scores.
         judge: (predictor, examples) to one episode's figures, in place of `measure`, where that
             takes more than one pass, such as a search for the best translation; evaluation calls
             it after the last inner step alone.
@@ -133,6 +135,7 @@ class Objective:
     measure: Callable[[Tensor, Examples], dict[str, float]]
     scores: tuple[Score, ...]
     chance: Callable[[Examples], float] | None = None
+    floors: Mapping[str, Callable[[Episode], float]] = field(default_factory=dict)
     judge: Callable[[Callable[[Examples], Tensor], Examples], dict[str, float]] | None = None
 
     @property

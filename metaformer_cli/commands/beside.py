@@ -43,7 +43,7 @@ def scores_beside(
     *,
     start: bool = False,
 ) -> dict[str, list[float]]:
-    """The leading score of each episode: of guessing, where that is known, and of each baseline.
+    """The leading score of each episode: of guessing, where that is known, of floors and baselines.
 
     Args:
         config: the whole configuration.
@@ -62,10 +62,12 @@ def scores_beside(
     from metaformer_cli.training.processes import ONE_PROCESS, in_order
 
     group = processes or ONE_PROCESS
-    found = {}
-    if chance := task.objective.chance:
+    objective, found = task.objective, {}
+    if chance := objective.chance:
         mine = [chance(episode.query) for episode in episodes]
         found[CHANCE] = in_order(group.exchange(mine))
+    for name, floor in objective.floors.items():
+        found[name] = in_order(group.exchange([floor(episode) for episode in episodes]))
     others: dict[str, Learner] = {own.title: own for own in baselines(config, task, built)}
     if start:
         others[START] = built.learner
@@ -74,7 +76,7 @@ def scores_beside(
             learner,
             built.start,
             episodes,
-            task.objective,
+            objective,
             device=device,
             title=name,
             processes=group,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from metaformer_cli.choices import at_least, task
 from metaformer_cli.data.files import Record
-from metaformer_cli.episode import Drawn, Examples, Groups, Objective, Row, Score
+from metaformer_cli.episode import Drawn, Episode, Examples, Groups, Objective, Row, Score
 from metaformer_cli.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -51,13 +51,22 @@ class Sinusoid(Task):
 
     @property
     def objective(self) -> Objective:
-        """The mean squared error."""
+        """The mean squared error; a wave is 0 on average."""
+        import torch
         from torch.nn.functional import mse_loss
 
         def squared_error(outputs_N: Tensor, examples: Examples) -> dict[str, float]:
             return {SQUARED_ERROR.name: mse_loss(outputs_N, examples.targets).item()}
 
-        return Objective(mse_loss, squared_error, scores=(SQUARED_ERROR,))
+        def zero(episode: Episode) -> float:
+            return mse_loss(torch.zeros_like(episode.query.targets), episode.query.targets).item()
+
+        return Objective(
+            mse_loss,
+            squared_error,
+            scores=(SQUARED_ERROR,),
+            floors={"zero everywhere": zero},
+        )
 
     def draw(self, groups: Groups, rng: random.Random, *, training: bool) -> Drawn:
         """Draw a wave, and points (x, y) of it."""

@@ -70,10 +70,18 @@ def test_training_says_what_the_untrained_model_is_beside_and_that_it_was_not_be
     assert "model=minilm, another train.lr" in out
 
 
-def test_a_task_without_baselines_is_compared_with_its_start_alone(metaformer, tmp_path):
-    small = ["model.width=8", "model.heads=1", "model.layers=1", "train.steps=1"]
-    episodes = ["train.meta_batch=1", "train.valid_episodes=2"]
-    answer = metaformer("train", "task=sinusoid", *small, *episodes, f"run_dir={tmp_path / 'run'}")
+def test_floors_of_a_task_stand_beside_a_score_with_the_difference(metaformer, tmp_path):
+    options = ["task=sinusoid", "model.width=8", "model.heads=1", "model.layers=1"]
+    short = ["train.steps=1", "train.valid_episodes=2", "train.meta_batch=1"]
+    folder = tmp_path / "run"
+    answer = metaformer("train", *options, *short, f"run_dir={folder}")
     assert answer.code == 0, answer
-    assert "beside it" not in answer.out
-    assert " over untrained\n" in answer.out
+    assert "beside it: zero everywhere " in answer.out
+    found, out = judged(metaformer, folder, f"ckpt={folder}")
+    floor = found["beside"]["zero everywhere"]
+    scores = found["scores"]["squared_error"]["per_episode"]
+    assert floor["mean"] == pytest.approx(4.25, abs=4)  # the mean over all waves; of five, about it
+    assert floor["difference"]["mean"] == pytest.approx(
+        sum(scores) / len(scores) - floor["mean"], abs=1e-9
+    )
+    assert "\n  zero everywhere  " in out

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from metaformer_cli.data.files import Record
 from metaformer_cli.tasks.sinusoid import Sinusoid, number_of
+from metaformer_cli.tasks.task import EpisodeSampler
 
 
 @given(st.integers(0, 10**6))
@@ -74,3 +75,11 @@ def test_data_of_texts_is_refused_with_data_that_fits(tmp_path, metaformer):
         "metaformer: error: task=sinusoid is about points, and data=builtin holds text: "
         "expected data=generated, or task=fewshot_lm|fewshot_text\n"
     )
+
+
+def test_zero_everywhere_costs_the_mean_square_of_the_query_values():
+    task = Sinusoid()
+    episode = EpisodeSampler(task, {}, name="test", seed=0).episode(0)
+    values = [float(y) for _, y in episode.query.rows]
+    expected = sum(y * y for y in values) / len(values)
+    assert task.objective.floors["zero everywhere"](episode) == pytest.approx(expected, rel=1e-5)
