@@ -1,9 +1,10 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,3 +27,25 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Makes a folder that takes the place of `path` once all in it is written.
+
+    Whatever goes wrong inside, `path` stays as it was and nothing is left beside it, but for what
+    a kill at the wrong instant leaves: a hidden `.tmp` folder.
+    """
+    mark = secrets.token_hex(4)
+    aside, before = (path.with_name(f".{path.name}.{mark}.{word}.tmp") for word in ("new", "old"))
+    try:
+        aside.mkdir()
+        yield aside
+        if path.exists():  # a folder that is not empty cannot be replaced at once
+            path.rename(before)
+        aside.rename(path)
+    finally:
+        if before.exists() and not path.exists():
+            before.rename(path)
+        for left in (aside, before):
+            shutil.rmtree(left, ignore_errors=True)

@@ -21,7 +21,7 @@ from metaformer_cli import __version__
 if TYPE_CHECKING:
     from metaformer_cli.config.resolve import Composed
 
-COMMANDS = ("train", "eval", "predict", "data", "bench")
+COMMANDS = ("train", "eval", "predict", "export", "data", "bench", "list")
 
 HELP = """\
 metaformer: meta-train Transformers that adapt to a new task from a few examples
@@ -32,8 +32,10 @@ Commands
   train     meta-train a model on few-shot tasks
   eval      judge a trained model, or a baseline, on groups held out from it
   predict   adapt to a file of your own, and answer the rows of another
+  export    write weights, and the adapted model, for other programs
   data      say what a data set holds, before training on it
   bench     measure speed and memory of meta-gradients, beside other libraries
+  list      say what there is to choose from, and what each option means
 
 Examples
   metaformer train                                  the built-in data, minutes
@@ -119,18 +121,35 @@ def _dispatch(words: Sequence[str]) -> int:
             f"unknown command {words[0]!r}: expected {', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}"
             f"{hint}"
         )
+    elif words[0] == "list":
+        print(_listing(words[1:]))
     elif {"-h", "--help"}.intersection(words):
         from metaformer_cli.config.help import command_help
 
-        if any(word.startswith("plugins=") for word in words):
-            from metaformer_cli.config.compose import plugin_files
-            from metaformer_cli.config.registry import use_plugins
-
-            use_plugins(plugin_files(words))
+        _use_plugins(words)
         print(command_help(words[0]))
     else:
         _run(words[0], words[1:])
     return 0
+
+
+def _use_plugins(words: Sequence[str]) -> None:
+    """Use the plugins that the words name, if any; Hydra, which is slow to import, reads them."""
+    if any(word.startswith("plugins=") for word in words):
+        from metaformer_cli.config.compose import plugin_files
+        from metaformer_cli.config.registry import use_plugins
+
+        use_plugins(plugin_files(words))
+
+
+def _listing(words: Sequence[str]) -> str:
+    """What `metaformer list` prints."""
+    from metaformer_cli.config.listing import LIST_HELP, listing
+
+    if {"-h", "--help"}.intersection(words):
+        return LIST_HELP
+    _use_plugins(words)
+    return listing([word for word in words if not word.startswith("plugins=")])
 
 
 def _run(command: str, words: Sequence[str]) -> None:
@@ -163,6 +182,10 @@ def _body(command: str) -> Callable[[Any], object]:
         from metaformer_cli.commands.predict import predict
 
         return predict
+    if command == "export":
+        from metaformer_cli.commands.export import export
+
+        return export
     if command == "data":
         from metaformer_cli.commands.data import data
 
@@ -182,6 +205,11 @@ def _complete(words: Sequence[str]) -> None:
         run(COMMANDS[0], words, _job)  # the script to install is the same for all
     elif match and not match[3]:
         print(" ".join(name for name in COMMANDS if name.startswith(match[2])))
+    elif match and match[2] == "list":
+        from metaformer_cli.config.listing import LISTED, names
+
+        words = [*LISTED, *(f"{group}={name}" for group in LISTED for name in names(group))]
+        print(" ".join(word for word in words if word.startswith(line[match.end() :])))
     elif match and match[2] in COMMANDS:
         os.environ["COMP_LINE"] = match[1] + line[match.end() :]
         plugins = re.findall(r"(?<=\s)plugins=\S+(?=\s)", line)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args, runtime_checkable
 
 if TYPE_CHECKING:  # what is drawn and what people read needs no torch
     from torch import Tensor
@@ -81,6 +81,35 @@ class Episode:
         return replace(self, support=self.support.to(device), query=self.query.to(device))
 
 
+class Predictor(Protocol):
+    """What adapting gives: examples to a model's outputs."""
+
+    def __call__(self, examples: Examples, /) -> Tensor:
+        """What the task's objective reads, such as [N, C] scores of N examples."""
+
+
+class Decoder(Protocol):
+    """Goes on from N prompts, a token of each at a time (V: how many tokens there are)."""
+
+    @property
+    def logits(self) -> Tensor:
+        """[N, V] the scores of each token to come next."""
+
+    def next(self, tokens_N: Tensor) -> None:
+        """Read one more token of each sequence."""
+
+    def take(self, rows_R: Tensor) -> None:
+        """Go on with some of the sequences, in that order; one may be taken more than once."""
+
+
+@runtime_checkable
+class Generator(Predictor, Protocol):
+    """A predictor that can go on from prompts."""
+
+    def decoder(self, examples: Examples) -> Decoder:
+        """What goes on from the examples' prompts: packed tokens, those of each sequence so far."""
+
+
 @dataclass(frozen=True)
 class Score:
     """A figure that is reported: its name, its unit and its direction.
@@ -89,11 +118,13 @@ class Score:
         name: in reports and metrics, such as `accuracy`.
         unit: what people read behind the number; `%` shows a share as per cent.
         lower_is_better: whether less is more.
+        signature: what computed it, and how, where that must be told for it to be compared.
     """
 
     name: str
     unit: str = ""
     lower_is_better: bool = False
+    signature: str = ""
 
     def number(self, value: float) -> str:
         """A value as people read it, without a unit in words."""
@@ -127,8 +158,7 @@ class Objective:
         floors: what needs no model, such as the mean of what is known -> from an episode to what
             that scores.
         judge: (predictor, examples) to one episode's figures, in place of `measure`, where that
-            takes more than one pass, such as a search for the best translation; evaluation calls
-            it after the last inner step alone.
+            takes more than one pass, such as a search for the best translation.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -136,7 +166,7 @@ class Objective:
     scores: tuple[Score, ...]
     chance: Callable[[Examples], float] | None = None
     floors: Mapping[str, Callable[[Episode], float]] = field(default_factory=dict)
-    judge: Callable[[Callable[[Examples], Tensor], Examples], dict[str, float]] | None = None
+    judge: Callable[[Predictor, Examples], dict[str, float]] | None = None
 
     @property
     def lead(self) -> Score:

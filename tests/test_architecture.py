@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "config": {"choices", "episode", "training.checkpoint_header"},
     "commands": {
         *("config", "benchmark", "training", "learners", "models", "tasks", "data"),
-        *("episode", "atomic"),
+        *("episode", "atomic", "__init__"),
     },
     "benchmark": {"learners", "episode"},
     "training": {"learners", "models", "episode", "atomic"},

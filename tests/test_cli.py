@@ -13,11 +13,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from metaformer_cli import __version__
+from metaformer_cli.config.named import sizes
 from metaformer_cli.config.options import options
 from metaformer_cli.config.registry import GROUPS, choices
-from metaformer_cli.config.schema import COMMANDS
+from metaformer_cli.config.schema import COMMANDS, CheckpointCommand
 
-HELPS = [["--help"], *([command, "--help"] for command in COMMANDS)]
+HELPS = [["--help"], *([command, "--help"] for command in (*COMMANDS, "list"))]
+LISTS = [["list"], ["list", "task", "data", "model", "model/size", "learner", "experiment"]]
+LISTS += [["list", f"{group}={name}"] for group in GROUPS for name in [*choices(group)][:2]]
+MODELS = {f"model={name}" for name in choices("model")} | {f"model/size={name}" for name in sizes()}
+SIZES = {f"model/size={name}" for name in sizes()}
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def plugin(tmp_path: Path) -> str:
     return "mine.py"
 
 
-@pytest.mark.parametrize("words", HELPS, ids=" ".join)
+@pytest.mark.parametrize("words", [*HELPS, *LISTS], ids=" ".join)
 def test_help_fits_80_columns_and_needs_no_torch(words, tmp_path, metaformer, trap):
     shown = metaformer(*words, cwd=tmp_path, PYTHONPATH=trap)
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -51,7 +56,8 @@ def test_help_fits_80_columns_and_needs_no_torch(words, tmp_path, metaformer, tr
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_names_its_options(command, tmp_path, metaformer):
     shown = metaformer(command, "-h", cwd=tmp_path).stdout
-    fixed = ("task.", "data.", "model.") if command == "predict" else ()
+    brought = issubclass(COMMANDS[command], CheckpointCommand)
+    fixed = ("task.", "data.", "model.") if brought else ()
     answers = {
         f"task.{name}" for own in choices("task").values() for name in own.declared["answers"]
     }
@@ -67,13 +73,15 @@ def test_the_help_of_a_command_lists_a_plugins_choices(plugin, tmp_path, metafor
     words = ("train", "--help", f"plugins={plugin}")
     shown = metaformer(*words, cwd=tmp_path, PYTHONPATH=trap).stdout
     assert "\nlearner=mine: My own.\n  learner.depth=3            in layers\n" in shown
+    listed = metaformer("list", "learner=mine", f"plugins={plugin}", cwd=tmp_path).stdout
+    assert "\n  learner.depth=3            a whole number: in layers\n" in listed
     missing = metaformer("train", "--help", "plugins=missing.py", cwd=tmp_path)
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 
 def test_help_names_every_command_and_nothing_typed_shows_it_as_an_error(tmp_path, metaformer):
     shown = metaformer("--help", cwd=tmp_path)
-    for command in COMMANDS:
+    for command in (*COMMANDS, "list"):
         assert f"\n  {command} " in shown.stdout
     for same in ("-h", "help"):
         assert metaformer(same, cwd=tmp_path).stdout == shown.stdout
@@ -119,6 +127,11 @@ def test_cfg_job_with_a_checkpoint_prints_what_that_was_trained_with(
         ["data", "learner=maml"],
         ["train", "data=generated"],
         ["train", "plugins=missing.py"],
+        ["train", "model/size=tiny"],
+        ["list", "lerner"],
+        ["list", "learner=mamml"],
+        ["list", "model/size=tinny"],
+        ["list", "learner", "plugins=missing.py"],
     ],
     ids=" ".join,
 )
@@ -166,10 +179,13 @@ def test_a_closed_pipe_is_quiet(words, tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("metaformer ", {"train", "eval", "predict", "data", "bench"}),
+        ("metaformer ", {"train", "eval", "predict", "export", "data", "bench", "list"}),
+        ("metaformer list mod", {"model", "model/size"} | MODELS),
+        ("metaformer list model/size=", SIZES),
+        ("metaformer train model/size=", SIZES),
         ("metaformer pr", {"predict"}),
         ("metaformer train learner=", {f"learner={name}" for name in choices("learner")}),
-        ("metaformer train data=c", {"data=csv", "data=clinc150"}),
+        ("metaformer train data=c", {"data=csv", "data=clinc150", "data=ciphers"}),
         ("metaformer train train.ste", {"train.steps="}),
         ("metaformer eval eval.", {"eval.episodes=", "eval.split="}),
         ("metaformer train nonsense=1 =", set()),

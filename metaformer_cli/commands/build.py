@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from metaformer_cli.commands.origin import Origin, sha256_of
 from metaformer_cli.config.combinations import needs_model
 from metaformer_cli.config.registry import ADDED, choice, plugins, use_plugins
+from metaformer_cli.config.saved import last_validated
+from metaformer_cli.config.schema import TrainCommand
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.episode import Groups, Row
 from metaformer_cli.tasks.task import Task
 from metaformer_cli.training.launch import ALONE, Place
 
 if TYPE_CHECKING:
-    from metaformer_cli.config.schema import DataCommand, ModelCommand, TrainCommand, Values
+    from metaformer_cli.config.schema import (
+        DataCommand,
+        EvalCommand,
+        ModelCommand,
+        PredictCommand,
+        Values,
+    )
     from metaformer_cli.learners.engine import Engine
+    from metaformer_cli.learners.joint_training import JointTraining
     from metaformer_cli.models.model import Parameters
     from metaformer_cli.training.checkpoint import Checkpoint
     from metaformer_cli.training.optimiser import AdamW
@@ -34,12 +44,16 @@ class Built:
         meta: the meta-parameters, on the device.
         start: what they were before training; empty where nobody asked.
         state: what the `task` learned, and what the `model` brought with it: for checkpoints.
+        joint: ordinary training of that model, where the first steps are such.
+        origin: what was taken over from another run, in words; of none, nothing.
     """
 
     learner: Any
     meta: Parameters
     start: Parameters
     state: Mapping[str, str]
+    joint: JointTraining | None = None
+    origin: str = ""
 
 
 def make(group: str, values: Values, *supplied: Any) -> Any:
@@ -67,12 +81,12 @@ def build_task(config: DataCommand) -> Task:
 
 
 def load_data(config: DataCommand, task: Task, **changes: Any) -> Dataset:
-    """The data set, checked to have enough rows in each group."""
+    """The data set, checked to have enough rows in each group, and grouped as the task draws."""
     values = {**config.data, **changes}
     for added in ADDED["data"]:  # the commands' own affair
         del values[added]
-    dataset: Dataset = make("data", values, values["name"], task.min_rows)
-    return dataset
+    dataset: Dataset = make("data", values, values["name"], task.source_rows)
+    return task.regrouped(dataset)
 
 
 def groups_of(dataset: Dataset, split: str, task: Task) -> Groups:
@@ -82,10 +96,16 @@ def groups_of(dataset: Dataset, split: str, task: Task) -> Groups:
 
 def print_unread(task: Task, rows: Iterable[Row]) -> None:
     """Say what models do not see of some rows, such as what is cut; where they see all, nothing."""
-    margin = " " * len("cut      ")
     for note in task.unread(rows):
-        lines = textwrap.wrap(note, 80, initial_indent="cut      ", subsequent_indent=margin)
-        print("\n".join(lines), flush=True)
+        print_wrapped("cut", note)
+
+
+def print_wrapped(what: str, words: str) -> None:
+    """A line, or several of 80 columns, behind what they are about."""
+    wrapper = textwrap.TextWrapper(
+        80, f"{what:<9}", subsequent_indent=" " * 9, break_on_hyphens=False
+    )
+    print("\n".join(wrapper.wrap(words)), flush=True)
 
 
 def build(
@@ -103,67 +123,123 @@ def build(
     Args:
         config: the whole configuration.
         task: of `build_task`; it knows from here on what it learns from the training groups.
-        train: the groups to train on; of no account with a checkpoint.
+        train: the groups to train on; none where nobody trains.
         device: where the meta-parameters are.
         checkpoint: what to restore.
         file: where it came from, for messages.
         start: whether the meta-parameters before training are asked for too.
 
     Raises:
+        MissingOriginError: what they start from is gone.
         ValueError: a choice cannot be built as configured, or the checkpoint does not fit.
     """
+    from metaformer_cli.learners.joint_training import BIAS, WEIGHT
     from metaformer_cli.training.checkpoint import fit
 
     if checkpoint:  # the run's own start, whatever seed is given now
         config = replace(config, seed=checkpoint.config["seed"])
-    state = teach(config, task, train, checkpoint, file)
+    origin = None
+    if start or checkpoint is None:
+        origin = Origin.of(checkpoint.config if checkpoint else asdict(config))
+    if origin and not checkpoint:
+        state = learned(task, origin.checkpoint, f"init={origin.file}")
+    elif checkpoint:
+        state = learned(task, checkpoint, str(file))
+    else:
+        state = teach(config, task, train)
     restored = checkpoint is not None and not start
-    learner = build_learner(config, task, state["model"], restored, device)
-    meta = first = learner.initial_parameters()
+    asked = choice("task", config.task["name"]).declared["outputs"]
+    classes = sorted(train) if asked == "classes" else []
+    learner = build_learner(config, task, state["model"], restored, device, classes)
+    joint = build_joint(config, learner, classes)
+    first = learner.initial_parameters() | (joint.initial_parameters() if joint else {})
+    told = ""
+    if origin:
+        first, told = origin.weights(first)
+    meta = first
     if checkpoint:
         assert file is not None
         trains = choice("learner", config.learner["name"]).declared["trains"]
-        # of a learner that does not train, the model's alone are asked for
-        held = {n: value for n, value in checkpoint.meta.items() if trains or n in meta}
+        if WEIGHT in first:
+            check_classes(checkpoint, classes, file)
+        # of a learner that does not train, the model's alone are asked for; and nobody adapts by a
+        # classifier over all training classes
+        held = {
+            name: value
+            for name, value in checkpoint.meta.items()
+            if name in meta or (trains and name not in (WEIGHT, BIAS))
+        }
         meta = fit(held, first, file)
     elif start:
         meta = {name: value.clone() for name, value in first.items()}  # training changes it
-    return Built(learner, meta, first if start else {}, state)
+    return Built(learner, meta, first if start else {}, state, joint, told)
 
 
-def teach(
-    config: ModelCommand,
-    task: Task,
-    train: Groups,
-    checkpoint: Checkpoint | None = None,
-    file: Path | None = None,
-) -> dict[str, str]:
-    """What the model brings with it, and what the task learns from the training groups.
-
-    With a checkpoint, as that holds it.
+def check_classes(checkpoint: Checkpoint, classes: Sequence[str], file: Path) -> None:
+    """Check that ordinary training goes on with the classes that its classifier tells apart.
 
     Raises:
-        ValueError: the model cannot be had, or the checkpoint's state is none of this task.
+        ValueError: the training classes are others now.
     """
-    if checkpoint is None:
-        brought = ""
-        if needs_model(choice("learner", config.learner["name"])):
-            brought = choice("model", config.model["name"]).load().bring(**options_of(config.model))
-        return {"model": brought, "task": task.learn(train, brought)}
+    splits = checkpoint.data.get("splits", {"train": classes})
+    if sorted(splits["train"]) != list(classes):
+        raise ValueError(
+            f"{file}: ordinary training goes on with the same classes only, and they are not those "
+            "of the run any more: put the data back, or train anew with init="
+        )
+
+
+def teach(config: ModelCommand, task: Task, train: Groups) -> dict[str, str]:
+    """What the model brings with it, and what the task learns from the training groups.
+
+    Raises:
+        ValueError: the model cannot be had.
+    """
+    brought = ""
+    if needs_model(choice("learner", config.learner["name"])):
+        brought = choice("model", config.model["name"]).load().bring(**options_of(config.model))
+    return {"model": brought, "task": task.learn(train, brought)}
+
+
+def learned(task: Task, checkpoint: Checkpoint, source: str) -> dict[str, str]:
+    """What model and task had brought and learned, as a checkpoint holds it; the task takes it.
+
+    Args:
+        task: takes it.
+        checkpoint: holds it.
+        source: of the checkpoint, for messages.
+
+    Raises:
+        ValueError: it is none of this task.
+    """
     state = dict(checkpoint.state)
     if state.keys() != {"task", "model"}:
         raise ValueError(
-            f"{file} does not hold what task and model learned: it is damaged; give another one"
+            f"{source} does not hold what task and model learned: it is damaged; give another one"
         )
     try:
         task.restore(state["task"], state["model"])
     except ValueError as error:
-        raise ValueError(f"{file}: {error}; give another checkpoint") from error
+        raise ValueError(f"{source}: {error}; give another checkpoint") from error
     return state
 
 
+def load_judged(file: Path, config: EvalCommand | PredictCommand) -> Checkpoint:
+    """The checkpoint that `ckpt` means, or the mean of the last ones of its run.
+
+    Raises:
+        ValueError: there are fewer, or one cannot be read.
+    """
+    from metaformer_cli.training.averaging import load_average
+    from metaformer_cli.training.checkpoint import load
+
+    if not config.average:
+        return load(file)
+    return load_average(last_validated(str(config.ckpt), config.average))
+
+
 def pin(config: Command) -> Command:
-    """The configuration, with the hash of the weights that are read where no checkpoint is.
+    """The configuration, with the hashes of the weights that are read where no checkpoint is.
 
     Raises:
         ValueError: a hash was given, and is another.
@@ -171,11 +247,19 @@ def pin(config: Command) -> Command:
     if not needs_model(choice("learner", config.learner["name"])):
         return config
     model = choice("model", config.model["name"]).load().pin(**options_of(config.model))
-    return replace(config, model={"name": config.model["name"], **model})
+    config = replace(config, model={"name": config.model["name"], **model})
+    if isinstance(config, TrainCommand) and config.init is not None:
+        return replace(config, init_sha256=config.init_sha256 or sha256_of(config.init)[0])
+    return config
 
 
 def build_learner(
-    config: ModelCommand, task: Task, brought: str, restored: bool, device: str
+    config: ModelCommand,
+    task: Task,
+    brought: str,
+    restored: bool,
+    device: str,
+    classes: Sequence[str] = (),
 ) -> Any:
     """The learner, around its model if it needs one; weights are drawn from the seed alone.
 
@@ -185,19 +269,32 @@ def build_learner(
         brought: what the model brought.
         restored: whether a checkpoint's weights will replace the model's.
         device: where the meta-parameters are.
+        classes: the names of the groups to train on, where they are classes.
     """
     import torch
 
     from metaformer_cli.episode import derive_seed
 
-    if not needs_model(choice("learner", config.learner["name"])):
+    chosen = choice("learner", config.learner["name"])
+    if not needs_model(chosen):
         return make("learner", config.learner)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "model"))
         model = make("model", config.model, task.reader, brought, restored)
-        learner = make("learner", config.learner, model, task.objective, build_engine(config))
+        also = (classes,) if "classes" in chosen.supplied else ()
+        engine = build_engine(config)
+        learner = make("learner", config.learner, model, task.objective, engine, *also)
         model.to(device)
         return learner
+
+
+def build_joint(config: ModelCommand, learner: Any, classes: Sequence[str]) -> JointTraining | None:
+    """Ordinary training of the learner's model, if the run's first steps are such."""
+    from metaformer_cli.learners.joint_training import JointTraining
+
+    if not isinstance(config, TrainCommand) or not config.train.joint_steps:
+        return None
+    return JointTraining(learner, classes)
 
 
 def build_engine(config: ModelCommand) -> Engine:
@@ -219,6 +316,8 @@ def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
 
     options = config.train
     assert options.lr is not None, "what suits the model takes the place of null"
+    assert options.steps is not None
+    assert options.warmup_steps is not None
     return AdamW(
         built.meta,
         undecayed=built.learner.undecayed,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80  # columns
 INDENT = 18  # columns: what is counted, before its counts
+LISTED = 100  # groups of a split that are named: words, users or authors are many more
 
 
 def data(config: DataCommand) -> None:
@@ -101,7 +102,8 @@ def _splits(task: Task, dataset: Dataset) -> list[str]:
         lines.append(
             f"  {split}: {_count(len(names), group, groups)}, {_count(rows, 'row', 'rows')}"
         )
-        lines += _wrapped(", ".join(names), indent=4)
+        more = f", and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+        lines += _wrapped(f"{', '.join(names[:LISTED])}{more}", indent=4)
     return lines
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.commands.beside import beside_in_report, scores_beside
@@ -16,10 +16,12 @@ from metaformer_cli.commands.build import (
     build_task,
     groups_of,
     load_data,
+    load_judged,
     pin,
     print_unread,
     resolve_device,
 )
+from metaformer_cli.commands.origin import MissingOriginError
 from metaformer_cli.commands.recorded import judged_groups, report_name
 from metaformer_cli.commands.train import check_writable
 from metaformer_cli.config.combinations import needs_model
@@ -29,6 +31,7 @@ from metaformer_cli.tasks.task import episodes_sha256, judging_sampler
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import EvalCommand
+    from metaformer_cli.episode import Episode
     from metaformer_cli.tasks.task import Task
     from metaformer_cli.training.evaluation import Evaluation
 
@@ -46,6 +49,8 @@ def evaluate(config: EvalCommand) -> float:
     task = build_task(config)
     dataset = load_data(config, task)
     file = checkpoint_file(config.ckpt) if config.ckpt else None
+    if config.average and not file:
+        raise ValueError(f"average={config.average} is of a run's checkpoints: give ckpt=RUN too")
     judged = judged_groups(config, file, dataset, task)
     for line in judged.lines:
         print(f"data     {dataset.name}: {line}")
@@ -55,16 +60,18 @@ def evaluate(config: EvalCommand) -> float:
 
     from metaformer_cli.models.hub import MissingEncoderError
     from metaformer_cli.training import evaluation
-    from metaformer_cli.training.checkpoint import load
 
     device = resolve_device(config.device)
-    checkpoint = load(file) if file else None
+    checkpoint = load_judged(file, config) if file else None
     config = config if file else pin(config)
     learner = choice("learner", config.learner["name"])
     trains: bool = learner.declared["trains"]
     try:
         built = build(config, task, train, device, checkpoint, file=file, start=trains)
-    except MissingEncoderError as error:  # what the run started from is gone: it stands alone
+    except (
+        MissingEncoderError,
+        MissingOriginError,
+    ) as error:  # what the run started from is gone: it stands alone
         built = build(config, task, train, device, checkpoint, file=file)
         print(f"note     judged without the untrained model and its probe: {error}")
     if needs_model(learner):  # others read all of a text
@@ -78,19 +85,23 @@ def evaluate(config: EvalCommand) -> float:
         task.objective,
         device=device,
         title=f"evaluate on {split}",
+        every_step=True,
     )
     facts = {**judged.facts, "episodes_sha256": episodes_sha256(episodes)}
     beside = {}
     if trains:
         beside = scores_beside(config, task, built, episodes, device, start=bool(built.start))
+    parts = by_part(task, episodes, found.lead.per_episode)
     report = {
         **asdict(found),
+        "parts": parts,
         "beside": beside_in_report(beside, found.lead.per_episode),
+        "signatures": {own.name: own.signature for own in task.objective.scores if own.signature},
         "episode": task.title,
         "split": split,
         "learner": config.learner["name"],
         "data": dataset.name,
-        "checkpoint": file and str(file),
+        "checkpoint": config.ckpt if config.average else file and str(file),
         **facts,
         "config": asdict(config),
     }
@@ -102,9 +113,37 @@ def evaluate(config: EvalCommand) -> float:
     where = f"{found.episodes} {split} episodes of {dataset.name}, {found.seconds:.0f} s"
     for remark in dataset.remarks:
         print(f"note     {remark}")
-    print("\n".join(describe(name, found, beside, task, where)))
+    lines = describe(name, found, beside, task, where)
+    lead = task.objective.lead
+    lines += [
+        f"of {part}: {lead.show(own['mean'], own['ci95'])} ({own['episodes']} episodes)"
+        for part, own in parts.items()
+    ]
+    print("\n".join(lines))
     print(f"report   {folder / file_name}")
     return found.lead.mean
+
+
+def by_part(
+    task: Task, episodes: Sequence[Episode], scores: Sequence[float]
+) -> dict[str, dict[str, Any]]:
+    """The leading score over the episodes of each part of the data; of one part, nothing.
+
+    Args:
+        task: which knows the parts.
+        episodes: that were judged.
+        scores: of each.
+    """
+    from metaformer_cli.training.comparison import interval
+
+    held: dict[str, list[float]] = {}
+    for episode, score in zip(episodes, scores, strict=True):
+        held.setdefault(task.part(episode.groups), []).append(score)
+    return {
+        part: {**asdict(interval(own)), "episodes": len(own)}
+        for part, own in sorted(held.items())
+        if part
+    }
 
 
 def describe(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from metaformer_cli.commands.build import build, build_task, print_unread, resolve_device
+from metaformer_cli.commands.build import (
+    build,
+    build_task,
+    load_judged,
+    print_unread,
+    resolve_device,
+)
 from metaformer_cli.commands.recorded import seen_in_training
 from metaformer_cli.config.saved import checkpoint_file
 from metaformer_cli.data.files import Record, read_records
 from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.writing import check_output, write_records
-from metaformer_cli.episode import Examples
+from metaformer_cli.episode import Decoder, Examples, Generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,32 +45,31 @@ def predict(config: PredictCommand) -> None:
     support = list(read_records(config.support, found, required=of_support))
     records = list(read_records(config.query, found, required=of_query))
     found.refuse("support and query", remedy="correct them, or take such rows out")
-    drawn = task.ask(support, records, config.support)
-    check_columns(records, task.added_columns(drawn))
     file = checkpoint_file(config.ckpt)
 
-    from metaformer_cli.training.checkpoint import load
     from metaformer_cli.training.evaluation import non_finite
 
     device = resolve_device(config.device)
-    built = build(config, task, {}, device, load(file), file=file)
+    built = build(config, task, {}, device, load_judged(file, config), file=file)
+    drawn = task.ask(support, records, config.support)  # it may need what the task has learned
+    check_columns(records, task.added_columns(drawn))
     if seen := seen_in_training(file, task.asked(drawn), task.words[:2]):
         print(f"note     {seen}")
     adapt_on = task.read(drawn.support, drawn).to(device)
     *_, adapted = built.learner.adaptation(built.meta, adapt_on)
 
-    def predictor(examples: Examples) -> Tensor:
-        outputs: Tensor = adapted(examples)
+    def check(outputs: Tensor) -> Tensor:
         if overflow := non_finite(outputs, f"support={config.support}", built.learner):
             raise FloatingPointError(overflow)
         return outputs
 
+    predictor = (CheckedGenerator if isinstance(adapted, Generator) else Checked)(adapted, check)
     answers: list[dict[str, Any]] = []
     starts = range(0, len(records), BATCH)
     for start in tqdm(starts, desc="predict", unit="batch", leave=False, disable=None):
         batch = task.read(drawn.query[start : start + BATCH], drawn).to(device)
         answers += task.answer(predictor, batch, drawn)
-    rows = zip(records, answers, strict=True)
+    rows = zip(records, task.together(answers), strict=True)
     write_records(config.out, [{**record.values, **answer} for record, answer in rows])
     for note in found.notes:
         print(f"note     {note}")
@@ -73,6 +78,43 @@ def predict(config: PredictCommand) -> None:
         f"examples: {config.out}"
     )
     print_unread(task, [*drawn.support, *drawn.query])
+
+
+class Checked:
+    """A predictor whose outputs are checked.
+
+    Args:
+        predictor: gives them.
+        check: returns them, or raises an error.
+    """
+
+    def __init__(self, predictor: Any, check: Callable[[Tensor], Tensor]) -> None:
+        self._predictor, self._check = predictor, check
+
+    def __call__(self, examples: Examples) -> Tensor:
+        """The model's outputs."""
+        return self._check(self._predictor(examples))
+
+
+class CheckedGenerator(Checked):
+    """Whose decoders are checked too."""
+
+    def decoder(self, examples: Examples) -> CheckedDecoder:
+        """What goes on from the examples' prompts."""
+        return CheckedDecoder(self._predictor.decoder(examples), self._check)
+
+
+class CheckedDecoder:
+    """A decoder whose scores are checked."""
+
+    def __init__(self, decoder: Decoder, check: Callable[[Tensor], Tensor]) -> None:
+        self._decoder, self._check = decoder, check
+        self.next, self.take = decoder.next, decoder.take
+
+    @property
+    def logits(self) -> Tensor:
+        """[N, V] the scores of each token to come next."""
+        return self._check(self._decoder.logits)
 
 
 def check_inputs_kept(config: PredictCommand) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaformer_cli.commands.build import groups_of
-from metaformer_cli.config.saved import read_resumed_header
+from metaformer_cli.config.saved import (
+    checkpoint_file,
+    last_validated,
+    read_resumed_header,
+)
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.record import (
     OTHER_SPLIT,
@@ -123,18 +127,39 @@ def training_groups(
 
 
 def seen_in_training(file: Path, asked: Groups, words: tuple[str, str]) -> str:
-    """A line on the groups of a person's examples that the run was trained on, if there are any.
+    """A line on the groups of a person's examples that the run was trained on, if there are any."""
+    seen = _trained_on(file, asked)
+    return f"{listed(seen, words)} of the support were seen in training, by their rows" * bool(seen)
+
+
+def seen_by_origin(init: str, dataset: Dataset, task: Task) -> list[str]:
+    """Lines on held-out groups that the run to start from was trained on, if there are any.
+
+    What it was validated on may be validated on again, and not tested on.
+    """
+    file, lines = checkpoint_file(init), []
+    for split, before in (("valid", ("train",)), ("test", SEEN)):
+        if seen := _trained_on(
+            file, {name: dataset.groups[name] for name in dataset.splits[split]}, before
+        ):
+            told = listed(seen, task.words[:2])
+            lines.append(
+                f"warning: it was trained on {told} of the {split} split, by their rows: what this "
+                "run scores there says nothing about new ones"
+            )
+    return lines
+
+
+def _trained_on(file: Path, asked: Groups, splits: Sequence[str] = SEEN) -> list[str]:
+    """The groups that a checkpoint's run was trained on, in one of those splits.
 
     They are recognised by their rows; a few rows of a large group may not be.
     """
     record = DataRecord.from_json(read_header(file).data, file)
     hashes = {name: sorted({row_hash(row) for row in rows}) for name, rows in asked.items()}
-    trained = {name for split in SEEN for name in record.splits[split]}
+    trained = {name for split in splits for name in record.splits[split]}
     found, _ = recognise(record, hashes)
-    seen = [name for name, own in found.items() if own & trained]
-    if not seen:
-        return ""
-    return f"{listed(seen, words)} of the support were seen in training, by their rows"
+    return [name for name, own in found.items() if own & trained]
 
 
 def report_name(
@@ -155,12 +180,13 @@ def report_name(
     for where in ("run_dir", "ckpt"):  # the content counts, not where it lies
         del values[where]
     values["data"].pop("changed", None)  # a resumed run's affair
-    checkpoint = hashlib.sha256(file.read_bytes()).hexdigest() if file else None
+    files = last_validated(str(config.ckpt), config.average) if config.average else [file]
+    checkpoint = [file and hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     decides = json.dumps([values, checkpoint, facts], sort_keys=True)
     data, stem = config.data["name"], re.sub(r"[^\w.-]+", "-", Path(dataset.name).stem)[:40]
     words = [
         *("eval", config.learner["name"], data, *([stem] if stem != data else [])),
-        *(config.eval.split, title.replace("-", "").replace(" ", "-")),
+        *(config.eval.split, re.sub(r"[^\w.]+", "-", title.replace("-", ""))),
         hashlib.sha256(decides.encode()).hexdigest()[:8],
     ]
     return f"{'-'.join(words)}.json"

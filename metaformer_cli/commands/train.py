@@ -19,9 +19,10 @@ from metaformer_cli.commands.build import (
     load_data,
     pin,
     print_unread,
+    print_wrapped,
     resolve_device,
 )
-from metaformer_cli.commands.recorded import training_groups
+from metaformer_cli.commands.recorded import seen_by_origin, training_groups
 from metaformer_cli.config.saved import checkpoint_file, to_yaml
 from metaformer_cli.data.record import DataRecord
 from metaformer_cli.episode import Episode, Groups, Score
@@ -81,6 +82,9 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
         print(f"note     {remark}", flush=True)
     for line in lines:
         print(f"data     {line}", flush=True)
+    if config.init is not None and not config.resume:
+        for line in seen_by_origin(config.init, dataset, task):
+            print_wrapped("init", line)
     try:
         if processes is not None:
             progress = build_and_train(config, splits, record, folder, processes)
@@ -184,27 +188,37 @@ def build_and_train(
     first_validation = resumed is None or changed or not resumed.progress.others
     needed = share > 0 or first_validation
     built = build(config, task, splits["train"], device, resumed, file=file, start=needed)
+    if built.origin and not resumed:
+        print_wrapped("init", built.origin)
     groups = chain.from_iterable(split.values() for split in splits.values())
     print_unread(task, chain.from_iterable(groups))
     optimiser = build_optimiser(config, built)
-    run = Run(folder, asdict(config), built.state, record.to_json(), writes=first)
+    run = Run(folder, asdict(config), built.state, record.to_json(), first, options.keep)
     progress = restore(resumed, optimiser, run, file, changed=changed)
     sampler = training_sampler(task, splits["train"], config.seed)
     judging = validation_sampler(task, splits["valid"])
+    assert options.valid_episodes is not None, "what suits the model takes the place of null"
     valid_episodes = [judging.episode(i) for i in processes.share(options.valid_episodes)]
     objective = task.objective
 
+    assert options.steps is not None, "what suits the model takes the place of null"
+    assert options.joint_steps is not None
+    assert options.meta_batch is not None
+    assert options.eval_every is not None
     # of full size, which training episodes need not have
     episode = judging_sampler(task, splits["train"], "train").episode(0).to(device)
     if device.startswith("cuda"):
         free = free_memory(device)
         built.learner.fit_to(free, built.meta, episode, options.meta_batch)
     print(f"model    {describe_model(built, episode)} on {device}", flush=True)
+    if built.joint:
+        print_wrapped("joint", describe_joint(options.joint_steps, options.steps))
     starts = processes.exchange(progress.step)  # each has read what the first will now replace
     assert len(set(starts)) == 1, f"the ranks start from steps {starts}"
     run.begin(to_yaml(config))
     schedule = outer_loop.Schedule(
         steps=options.steps,
+        joint_steps=options.joint_steps,
         meta_batch=options.meta_batch,
         log_every=options.log_every,
         eval_every=options.eval_every,
@@ -220,7 +234,7 @@ def build_and_train(
             run=run,
             metrics=metrics,
             objective=objective,
-            draw=lambda index: sampler.episode(index).to(device),
+            draw=sampler.episode,
             keep=lambda meta: averaged(meta, built.start, share),
             validate=lambda meta: evaluate(
                 built.learner,
@@ -235,6 +249,7 @@ def build_and_train(
                 config, task, built, valid_episodes, device, processes, start=progress.step > 0
             ),
             schedule=schedule,
+            joint=built.joint,
             processes=processes,
         )
     if first:
@@ -280,6 +295,16 @@ def describe_model(built: Built, episode: Episode) -> str:
     return f"{count:,} parameters,{adapted} about {found.bytes / 1e9:.1f} GB"
 
 
+def describe_joint(joint_steps: int, steps: int) -> str:
+    """What the first steps are, and whether any others follow."""
+    if joint_steps < steps:
+        return f"{joint_steps:,} of {steps:,} steps first train on all groups, as without episodes"
+    return (
+        f"all {steps:,} steps train on all groups, as without episodes, and none meta-trains: "
+        f"for that, give more train.steps, or train.joint_steps below {steps}"
+    )
+
+
 def export(built: Built, folder: Path) -> None:
     """Write what other programs read of the run's best checkpoint."""
     from metaformer_cli.training.checkpoint import fit, load
@@ -304,16 +329,17 @@ def load_resumed(config: TrainCommand) -> Checkpoint | None:
 
     path = Path(str(config.resume))
     checkpoint = load(path if path.is_file() else path / "checkpoints" / LAST)
-    step = checkpoint.progress.step
+    step, steps = checkpoint.progress.step, config.train.steps
+    assert steps is not None, "what suits the model takes the place of null"
     if not checkpoint.optimiser:
         raise ValueError(
             f"resume={path}: it holds what was learned, as {BEST} does, and not the optimiser's "
             f"state: expected a run folder, or its checkpoints/{LAST}"
         )
-    print(f"resume   {path}: step {step} of {config.train.steps}")
-    if step > config.train.steps:
+    print(f"resume   {path}: step {step} of {steps}")
+    if step > steps:
         raise ValueError(
-            f"train.steps={config.train.steps}, but {path} is at step {step}: expected at least "
+            f"train.steps={steps}, but {path} is at step {step}: expected at least "
             "as many; leave train.steps out, or raise it to train on"
         )
     return checkpoint

@@ -6,6 +6,7 @@ and nothing but the dataclasses of the schema is ever made from it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
@@ -15,7 +16,7 @@ from metaformer_cli.config.combinations import check_combination
 from metaformer_cli.config.option import MISSING
 from metaformer_cli.config.options import flatten, groups, options, own_options
 from metaformer_cli.config.registry import GROUPS, choice
-from metaformer_cli.config.schema import SUITS_MOST, PredictCommand, Values
+from metaformer_cli.config.schema import COMMANDS, SUITS_MOST, CheckpointCommand, Values
 
 _Command = TypeVar("_Command")
 
@@ -46,8 +47,8 @@ def unknown(key: str, command: type[Any]) -> str:
     """Why there is no such option: a typing error, or another choice's option."""
     known = options(command)
     group = key.partition(".")[0]
-    if command is PredictCommand and group in GROUPS and group != "learner":
-        return taken_from_checkpoint(key)
+    if issubclass(command, CheckpointCommand) and group in GROUPS and group != "learner":
+        return taken_from_checkpoint(key, command)
     if key in known:
         return (
             f"{key}: the chosen {group} has no such option; it belongs to "
@@ -66,9 +67,11 @@ def unknown(key: str, command: type[Any]) -> str:
     return f"unknown option {key}{hint or '; --help lists the options'}"
 
 
-def taken_from_checkpoint(key: str) -> str:
-    """Why `predict` does not take an option of a task, data or model."""
-    return f"{key}: predict takes the {key.partition('.')[0]} from the checkpoint: leave {key} out"
+def taken_from_checkpoint(key: str, command: type[Any]) -> str:
+    """Why a `command` does not take an option of a task, data or model."""
+    verb = next(name for name, schema in COMMANDS.items() if schema is command)
+    group = re.split(r"[./]", key)[0]
+    return f"{key}: {verb} takes the {group} from the checkpoint: leave {key} out"
 
 
 def _build(tree: Mapping[str, Any], schema: type[Any], command: type[Any], prefix: str) -> Any:
@@ -121,10 +124,19 @@ def _chosen(tree: Mapping[str, Any], group: str, command: type[Any]) -> Values:
 
 
 def _fill_what_suits(values: Values) -> None:
-    """Give options that are null what the chosen model says suits it, or what suits most."""
-    model = values.get("model")
-    suits = choice("model", model["name"]).declared["suits"] if isinstance(model, dict) else None
-    for key, suiting in {**SUITS_MOST, **(suits or {})}.items():
+    """Give options that are null what the chosen model says suits it, or what suits most.
+
+    What a choice refuses is not for the model to give.
+    """
+    chosen = {
+        group: choice(group, values[group]["name"]).declared
+        for group in GROUPS
+        if isinstance(values.get(group), dict)
+    }
+    refused = {key for own in chosen.values() for key in own["refuses"] or ()}
+    suits = chosen["model"]["suits"] or {} if "model" in chosen else {}
+    given = {key: value for key, value in suits.items() if key not in refused}
+    for key, suiting in {**SUITS_MOST, **given}.items():
         group, _, name = key.partition(".")
         own = values.get(group)
         if isinstance(own, dict) and own.get(name, suiting) is None:

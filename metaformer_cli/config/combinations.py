@@ -9,7 +9,7 @@ from typing import Any
 from metaformer_cli.config.checks import listed
 from metaformer_cli.config.options import flatten, groups, own_options
 from metaformer_cli.config.registry import GROUPS, Choice, choice, choices
-from metaformer_cli.config.schema import BenchCommand, EvalCommand, TrainCommand
+from metaformer_cli.config.schema import SUITS_MOST, BenchCommand, EvalCommand, TrainCommand
 
 
 def check_combination(config: Any) -> None:
@@ -22,7 +22,7 @@ def check_combination(config: Any) -> None:
         group: choice(group, getattr(config, group)["name"]) for group in groups(type(config))
     }
     if "learner" in chosen:
-        _check_learner(config, chosen["learner"])
+        _check_learner(config, chosen["task"], chosen["learner"])
         if not needs_model(chosen["learner"]):
             del chosen["model"]
     for other in chosen.values():
@@ -38,12 +38,34 @@ def needs_model(learner: Choice) -> bool:
     return "model" in learner.supplied
 
 
+def partners(own: Choice) -> dict[str, list[str]]:
+    """By group, the choices that go with one: by kinds of examples and answers, in some task."""
+    tasks = [task for task in choices("task").values() if own in (task, *_fitting(task, own.group))]
+    found: dict[str, list[str]] = {}
+    for group in GROUPS:
+        fitting = (
+            tasks if group == "task" else [one for task in tasks for one in _fitting(task, group)]
+        )
+        alone = own.group == "learner" and not needs_model(own)
+        if group == "learner" and own.group == "model":
+            fitting = [one for one in fitting if needs_model(one)]
+        if group != own.group and not (group == "model" and alone):
+            found[group] = [
+                name for name in choices(group) if name in {one.name for one in fitting}
+            ]
+    return found
+
+
+def _fitting(task: Choice, group: str) -> list[Choice]:
+    return [one for one in choices(group).values() if group != "task" and _fit(task, one)]
+
+
 def has_inner_loop(learner: Choice) -> bool:
     """Whether a learner's inner loop can be run in several ways."""
     return "engine" in learner.options
 
 
-def _check_learner(config: Any, learner: Choice) -> None:
+def _check_learner(config: Any, task: Choice, learner: Choice) -> None:
     """Check that the command has something to do with this learner."""
     name, trains = learner.name, learner.declared["trains"]
     if isinstance(config, TrainCommand) and not trains:
@@ -52,9 +74,10 @@ def _check_learner(config: Any, learner: Choice) -> None:
             f"or metaformer eval learner={name}"
         )
     if isinstance(config, EvalCommand) and config.ckpt is None and trains:
+        others = _either("learner", lambda own: not own.declared["trains"] and _fit(task, own))
         raise ValueError(
             f"learner={name} needs a trained model: give ckpt=RUN_FOLDER (metaformer train makes "
-            f"one), or {_either('learner', lambda own: not own.declared['trains'])}"
+            f"one), or {others}"
         )
     if isinstance(config, BenchCommand) and not has_inner_loop(learner):
         raise ValueError(
@@ -91,6 +114,7 @@ def _check_refused(config: Any, own: Choice) -> None:
     """Check that the options which a choice cannot go with are at their defaults."""
     values = flatten(asdict(config))
     defaults = {key: option.default for key, option in own_options(type(config)).items()}
+    defaults |= {key: value for key, value in SUITS_MOST.items() if defaults.get(key) is None}
     for group in GROUPS:
         if name := values.get(f"{group}.name"):
             options = choice(group, name).options.values()

@@ -31,7 +31,7 @@ from metaformer_cli.config.options import options
 from metaformer_cli.config.registry import GROUPS, choices, plugins, use_plugins
 from metaformer_cli.config.resolve import Composed, merge, saved_source
 from metaformer_cli.config.saved import check_plugins, read_resumed_config, read_saved_config
-from metaformer_cli.config.schema import COMMANDS
+from metaformer_cli.config.schema import COMMANDS, CheckpointCommand
 
 _CONFIGS = "metaformer_cli.configs"
 
@@ -246,12 +246,18 @@ def _first(override: Override) -> Any:
 
 def _saved_choices(command: str, source: str | None, typed: Mapping[str, Override]) -> list[str]:
     """The choices that the checkpoint was made with, for groups that the user left alone."""
-    if source is None or "experiment" in typed:
+    if "experiment" in typed:
         return []
+    brought = issubclass(COMMANDS[command], CheckpointCommand)
+    groups: Sequence[str] = ("task", "learner") if brought else GROUPS
     read = read_resumed_config if command == "train" else read_saved_config
-    saved = read(source) or {}
-    check_plugins(saved, source)
-    groups = ("task", "learner") if command == "predict" else GROUPS
+    saved = read(source) if source is not None else None
+    if saved is None and command == "train" and "init" in typed:  # a run begins
+        source, groups = _first(typed["init"]), ("model",)
+        saved = None if source is None else read_saved_config(str(source))
+    if saved is None:
+        return []
+    check_plugins(saved, str(source))
     names = {
         group: str(saved[group].get("name"))
         for group in groups

@@ -14,8 +14,9 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
-from metaformer_cli.config.build import unknown
+from metaformer_cli.config.build import taken_from_checkpoint, unknown
 from metaformer_cli.config.checks import did_you_mean, listed
+from metaformer_cli.config.named import SIZE, sized_models
 from metaformer_cli.config.options import options
 from metaformer_cli.config.registry import GROUPS
 
@@ -31,6 +32,13 @@ def explain(error: BaseException, command: type[Any]) -> str:
     text = " ".join(str(error).split())
     if (typed := re.match("Could not override '(.+?)'", text)) and typed[1] in GROUPS:
         return unknown(typed[1], command)
+    if typed and typed[1] == SIZE:
+        return taken_from_checkpoint(SIZE, command)
+    if unsized := re.match(f"In '{SIZE}/(.+?)': ConfigKeyError", text):
+        return (
+            f"{SIZE}={unsized[1]}: the chosen model has no size to choose: expected "
+            f"model={'|'.join(sized_models())}; give one of these too, or leave {SIZE} out"
+        )
     cause = error.__cause__ if isinstance(error, HydraException) else error
     if isinstance(cause, OmegaConfBaseException):
         return _bad_value(cause, typed[1] if typed else None, command)

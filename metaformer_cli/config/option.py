@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -58,6 +59,15 @@ class Option:
     def meaning(self) -> str:
         """What it is, and which texts it may be."""
         return ": ".join(filter(None, [" | ".join(self.names), self.doc]))
+
+    @property
+    def values(self) -> str:
+        """All that it may be, in words."""
+        if self.names:
+            return " | ".join([*self.names, *["null"] * (NoneType in self.types)])
+        # without what to type instead
+        expected = [re.split(r"; |, e\.g\. ", check.expected)[0] for check in self.checks]
+        return ", ".join([self.kind, *(words.removeprefix("a number ") for words in expected)])
 
     def checked(self, value: Any) -> Any:
         """The value, a whole number as a float where one is expected.

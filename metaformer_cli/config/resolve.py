@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metaformer_cli.config.build import build, taken_from_checkpoint
+from metaformer_cli.config.named import SIZE, SIZED
 from metaformer_cli.config.options import flatten, options
 from metaformer_cli.config.registry import GROUPS, choice
 from metaformer_cli.config.saved import (
@@ -23,8 +24,8 @@ from metaformer_cli.config.saved import (
 from metaformer_cli.config.schema import (
     COMMANDS,
     BenchCommand,
+    CheckpointCommand,
     EvalCommand,
-    PredictCommand,
     TrainCommand,
 )
 
@@ -60,7 +61,7 @@ def resolve(composed: Composed) -> Any:
         return replace(config, run_dir=composed.folder or config.run_dir or of_ckpt or _stamp())
     if isinstance(config, BenchCommand):
         return replace(config, run_dir=composed.folder or config.run_dir or _stamp())
-    if isinstance(config, PredictCommand):
+    if isinstance(config, CheckpointCommand):
         return replace(config, task={**config.task, **_read_as_trained(config)})
     return config
 
@@ -73,24 +74,39 @@ def merge(composed: Composed) -> dict[str, Any]:
     """
     tree = dict(composed.tree)
     source = saved_source(composed.command, tree, composed.folder)
+    if composed.command == "train":
+        saved = None if source is None else read_resumed_config(source)
+        if saved is None:
+            return _with_model_of_init(tree, composed)
+        return _resumed(composed, _checked(saved, str(source)))
     if source is None:
         return tree
-    if composed.command == "train":
-        saved = read_resumed_config(source)
-        return tree if saved is None else _resumed(composed, _checked(saved, source))
     saved = _checked(read_saved_config(source), source)
     taken = {key: saved[key] for key in (*GROUPS, "seed")}
     fixed: tuple[str, ...] = ("model.",)
     free: list[str] = []
-    if composed.command == "predict":
+    if issubclass(COMMANDS[composed.command], CheckpointCommand):
         fixed, free = ("task.", "data.", "model."), [f"task.{name}" for name in _answers(saved)]
         for key in composed.given:
             if f"{key}.".startswith(fixed) and key not in free:
-                raise ValueError(taken_from_checkpoint(key))
+                raise ValueError(taken_from_checkpoint(key, COMMANDS[composed.command]))
     merged = _overlay({**tree, **taken}, composed)
     kept = [key for key in flatten(saved) if key.startswith(fixed) and key not in free]
     _refuse_changes(merged, saved, kept)
     return merged
+
+
+def _with_model_of_init(tree: dict[str, Any], composed: Composed) -> dict[str, Any]:
+    """The tree, with the model's options of the run that it starts from, where none were typed."""
+    init = tree.get("init")
+    if init is None or "experiment" in composed.given:  # an experiment may set any key
+        return tree
+    saved = _checked(read_saved_config(str(init)), str(init))["model"]
+    model = tree["model"]
+    if saved["name"] != model["name"]:
+        return tree
+    typed = [key.removeprefix("model.") for key in composed.given if key.startswith("model.")]
+    return {**tree, "model": {**saved, **{name: model[name] for name in typed}}}
 
 
 def saved_source(command: str, tree: Mapping[str, Any], folder: str | None = None) -> str | None:
@@ -110,12 +126,12 @@ def saved_source(command: str, tree: Mapping[str, Any], folder: str | None = Non
 
 
 def _answers(config: Mapping[str, Any]) -> Sequence[str]:
-    """The task's options that `predict` may change."""
+    """The task's options that `predict` and `export` may change."""
     answers: Sequence[str] = choice("task", config["task"]["name"]).declared["answers"]
     return answers
 
 
-def _read_as_trained(config: PredictCommand) -> dict[str, Any]:
+def _read_as_trained(config: CheckpointCommand) -> dict[str, Any]:
     """How a person's files are read where nobody says: as the data that was trained on."""
     left = [name for name in _answers(asdict(config)) if config.task[name] is None]
     return {name: config.data[name] for name in left if name in config.data}
@@ -150,13 +166,19 @@ def _overlay(base: Mapping[str, Any], composed: Composed) -> dict[str, Any]:
     if "experiment" in composed.given:  # an experiment may set any key
         return dict(composed.tree)
     merged = deepcopy(dict(base))
-    for key in composed.given:
+    for key in _keys(composed.given):
         *parents, name = key.split(".")
         source, target = composed.tree, merged
         for parent in parents:
             source, target = source[parent], target[parent]
         target[name] = source[name]
     return merged
+
+
+def _keys(given: Mapping[str, Any]) -> list[str]:
+    """The keys that were given, with those that a given size sets in its place."""
+    sized = [f"model.{name}" for name in SIZED if given.get(SIZE)]
+    return [*(key for key in given if key != SIZE), *sized]
 
 
 def _refuse_changes(

@@ -11,7 +11,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from metaformer_cli.config.registry import GROUPS, choices, plugins
-from metaformer_cli.training.checkpoint_header import BEST, LAST, Header, read_header
+from metaformer_cli.training.checkpoint_header import (
+    BEST,
+    LAST,
+    Header,
+    read_header,
+    validated,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,6 +45,25 @@ def checkpoint_file(ckpt: str) -> Path:
         f"{ckpt} holds no checkpoint: expected a run folder with checkpoints/{BEST} or "
         f"checkpoints/{LAST}; metaformer train makes one"
     )
+
+
+def last_validated(ckpt: str, count: int) -> list[Path]:
+    """The last so many checkpoints that a run validated and kept, the last one last.
+
+    Raises:
+        ValueError: it has fewer, or is no run folder.
+    """
+    if not Path(ckpt).is_dir():
+        raise ValueError(
+            f"average={count} needs a run folder, and ckpt={ckpt} is none: give the folder"
+        )
+    found = validated(Path(ckpt) / "checkpoints")
+    if len(found) < count:
+        raise ValueError(
+            f"average={count}: {ckpt} keeps {len(found)} validated checkpoints, expected at least "
+            f"{count}: lower average, or train with train.keep={count} and more validations"
+        )
+    return found[-count:]
 
 
 def run_folder(ckpt: str) -> Path:

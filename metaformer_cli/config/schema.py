@@ -19,21 +19,29 @@ Values: TypeAlias = dict[str, Any]  # {"name": "maml", "inner_lr": 0.3, ...}: ch
 class Train:
     """The outer loop."""
 
-    steps: Annotated[int, at_least(1), tunable] = 100  # meta-batches
-    meta_batch: Annotated[int, at_least(1)] = 4  # episodes a step
+    steps: Annotated[int | None, at_least(1), tunable] = None  # meta-batches; null: what suits the
+    # model, else 100
+    joint_steps: Annotated[int | None, at_least(0)] = None  # the first so many of them train on all
+    # groups jointly, without an inner loop; null: what suits the model, else 0
+    meta_batch: Annotated[int | None, at_least(1)] = None  # episodes a step; null: what suits the
+    # model, else 4
     lr: Annotated[float | None, positive] = None  # AdamW, peak; null: what suits the model, else
     # 0.001
     start_share: Annotated[float | None, fraction] = None  # of the start, in the weights that are
     # validated and kept as the best (Wortsman et al. 2022); null: what suits the model, else 0
-    warmup_steps: Annotated[int, at_least(0)] = 10  # linear, then cosine to zero at `steps`
+    warmup_steps: Annotated[int | None, at_least(0)] = None  # linear, then cosine to zero at
+    # `steps`; null: what suits the model, else 10
     weight_decay: Annotated[float, at_least(0)] = 0.01  # AdamW, a step and unit of rate
     clip_norm: Annotated[float, positive] = 1.0  # of the whole meta-gradient
     log_every: Annotated[int, at_least(1), tunable] = 10  # steps
-    eval_every: Annotated[int, at_least(1), tunable] = 20  # steps between validations; each also
-    # saves a checkpoint
-    valid_episodes: Annotated[int, at_least(2)] = 100  # of each validation, the same every time
+    eval_every: Annotated[int | None, at_least(1), tunable] = None  # steps between validations;
+    # each also saves a checkpoint; null: what suits the model, else 20
+    valid_episodes: Annotated[int | None, at_least(2)] = None  # of each validation, the same every
+    # time; null: what suits the model, else 100
     patience: Annotated[int | None, at_least(1), tunable] = 3  # stop after so many validations
     # without a new best; null: never
+    keep: Annotated[int, at_least(0), tunable] = 0  # so many of the last validated weights, each in
+    # a file of its own, for average=
     processes: Annotated[int, at_least(1), tunable] = 1  # on this machine, that share the
     # episodes; on GPUs, one GPU each
 
@@ -108,6 +116,11 @@ class TrainCommand(ModelCommand):
     """
 
     train: Train = field(default_factory=Train)
+    init: Annotated[str | None, a_path] = None  # a run folder (its best checkpoint), or one
+    # checkpoint, to start from: its weights, its tokenizer, and, where untyped, its model
+    init_sha256: Annotated[
+        str | None, matching(r"[0-9a-f]{64}", "64 hexadecimal digits of a SHA-256")
+    ] = None  # of that checkpoint; null: of the one that is found
     run_dir: Annotated[str | None, a_path, tunable] = None  # null: runs/<date>/<time>
     resume: Annotated[bool | str, a_path, tunable] = False  # true: go on with run_dir, if begun; or
     # a run folder, or a checkpoint
@@ -122,13 +135,23 @@ class EvalCommand(ModelCommand):
 
     ckpt: Annotated[str | None, a_path] = None  # a run folder (its best checkpoint), or one
     # checkpoint
+    average: Annotated[int | None, at_least(1)] = None  # in place of the best, the mean of the last
+    # so many validated weights, which a run with train.keep has; null: none
     eval: Eval = field(default_factory=Eval)
     run_dir: Annotated[str | None, a_path] = None  # null: the checkpoint's run folder, else
     # runs/<date>/<time>
 
 
 @dataclass(kw_only=True)
-class PredictCommand(ModelCommand):
+class CheckpointCommand(ModelCommand):
+    """What every command has that cannot go without a checkpoint.
+
+    `data`, `model` and what `task` is always come from it.
+    """
+
+
+@dataclass(kw_only=True)
+class PredictCommand(CheckpointCommand):
     """Adapt to the rows of a file of your own, and answer those of another.
 
     `data`, `model` and what `task` is always come from the checkpoint.
@@ -138,6 +161,21 @@ class PredictCommand(ModelCommand):
     support: Annotated[str, a_path]  # the file to adapt on: CSV, TSV or JSONL
     query: Annotated[str, a_path]  # the file whose rows get an answer
     out: Annotated[str, a_path]  # the file to write
+    average: Annotated[int | None, at_least(1)] = None  # in place of the best, the mean of the last
+    # so many validated weights, which a run with train.keep has; null: none
+
+
+@dataclass(kw_only=True)
+class ExportCommand(CheckpointCommand):
+    """Write what other programs read: the weights, and a program of the model after adapting.
+
+    `data`, `model` and what `task` is always come from the checkpoint.
+    """
+
+    ckpt: Annotated[str, a_path]  # a run folder (its best checkpoint), or one checkpoint
+    out: Annotated[str, a_path]  # the folder to write; an earlier export there is replaced
+    support: Annotated[str | None, a_path] = None  # the file to adapt on: CSV, TSV or JSONL; null:
+    # the weights before adapting, and no program
 
 
 @dataclass(kw_only=True)
@@ -152,12 +190,22 @@ class BenchCommand(ModelCommand):
 
 
 # What an option that is null becomes, where the model does not say what suits it.
-SUITS_MOST: Final[Values] = {"train.lr": 1e-3, "train.start_share": 0.0}
+SUITS_MOST: Final[Values] = {
+    "train.steps": 100,
+    "train.joint_steps": 0,
+    "train.meta_batch": 4,
+    "train.lr": 1e-3,
+    "train.start_share": 0.0,
+    "train.warmup_steps": 10,
+    "train.eval_every": 20,
+    "train.valid_episodes": 100,
+}
 
 COMMANDS: Final[Mapping[str, type[Any]]] = {
     "train": TrainCommand,
     "eval": EvalCommand,
     "predict": PredictCommand,
+    "export": ExportCommand,
     "data": DataCommand,
     "bench": BenchCommand,
 }

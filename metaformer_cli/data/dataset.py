@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
+from metaformer_cli.data.apart import keep_apart
 from metaformer_cli.data.problems import Problems, counted, did_you_mean
 from metaformer_cli.data.spelling import MISSING, alike, quoted, visible
 from metaformer_cli.episode import Row
 
+T = TypeVar("T")
 SAID = 20  # merged labels that are named: more would hide them
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One labelled text, and where it stands ("file:line"), for messages."""
+    """One labelled text.
+
+    Attributes:
+        text: as it was read.
+        label: its class, or the name of its group.
+        source: where it stands ("file:line"), for messages.
+        book: what it is a translation of a part of, where that counts.
+    """
 
     text: str
     label: str
     source: str
+    book: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,11 +49,11 @@ class Dataset:
     """
 
     name: str
-    groups: Mapping[str, tuple[Row, ...]]
+    groups: Mapping[str, Sequence[Row]]
     splits: Mapping[str, tuple[str, ...]]
     dropped: Mapping[str, int]
     problems: tuple[str, ...] = ()
-    others: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
+    others: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -54,7 +64,7 @@ class Dataset:
 
     def split(
         self, name: str, *, least: int = 1, called: tuple[str, str] = ("class", "classes")
-    ) -> dict[str, tuple[Row, ...]]:
+    ) -> dict[str, Sequence[Row]]:
         """The groups of one split.
 
         Args:
@@ -83,7 +93,7 @@ class Dataset:
 
 
 def sound_rows(
-    rows: Iterable[LabelledText], problems: Problems, group: str = "class"
+    rows: Iterable[LabelledText], problems: Problems, group: str = "class", what: str = "text"
 ) -> dict[str, list[LabelledText]]:
     """Groups rows by label, without those that have a fault; the faults go to `problems`.
 
@@ -100,7 +110,7 @@ def sound_rows(
     first: dict[str, LabelledText] = {}  # what is seen of a text -> the first row that has it
     conflicting: set[str] = set()
     classes: dict[str, list[LabelledText]] = {}
-    label, said, kind = group, f"in {group}", f"same text in two {group}s"
+    label, said, kind = group, f"in {group}", f"same {what} in two {group}s"
     if group == "class":
         label, said, kind = "label", "labelled", "conflicting labels"
     for row in rows:
@@ -110,13 +120,13 @@ def sound_rows(
         classes.setdefault(row.label, [])
         text = visible(row.text)
         if not text.strip():
-            problems.add("empty text", row.source)
+            problems.add(f"empty {what}", row.source)
             continue
         earlier = first.setdefault(text, row)
         if earlier is row:
             continue
         if text not in conflicting and row.label == earlier.label:
-            same = "same text" if row.text == earlier.text else "text that looks the same"
+            same = f"same {what}" if row.text == earlier.text else f"{what} that looks the same"
             details = f"{same} and {label} as {_seen_from(row, earlier)}"
             problems.add("duplicate", row.source, details=details)
         else:
@@ -184,7 +194,9 @@ def build_dataset(
     problems: Literal["refuse", "drop"] = "refuse",
     min_rows: int = 1,
     group: str = "class",
+    what: str = "text",
     found: Problems | None = None,
+    books_apart: bool = False,
 ) -> Dataset:
     """Checks the rows, splits their classes, and checks the classes.
 
@@ -198,8 +210,10 @@ def build_dataset(
             and makes one of classes whose names look alike.
         min_rows: rows that a class of a split needs: shots + queries.
         group: what messages call a class.
+        what: what they call a row's text.
         found: has, once all rows are read, what was wrong with those that could not be; None:
             nothing.
+        books_apart: whether rows stay only where their book is their split's (`keep_apart`).
 
     Raises:
         ValueError: no rows, one class only, or faults to refuse; and what `split` raises.
@@ -212,7 +226,51 @@ def build_dataset(
             sources.setdefault(row.label, row.source)
             yield row
 
-    classes = sound_rows(seen(), found, group)
+    classes = sound_rows(seen(), found, group, what)
+    return split_dataset(
+        name,
+        classes,
+        sources,
+        as_rows=lambda own: tuple((row.text,) for row in own),
+        book=(lambda row: row.book) if books_apart else None,
+        split=split,
+        problems=problems,
+        min_rows=min_rows,
+        group=group,
+        found=found,
+    )
+
+
+def split_dataset(
+    name: str,
+    classes: Mapping[str, Sequence[T]],
+    sources: Mapping[str, str],
+    *,
+    as_rows: Callable[[Sequence[T]], Sequence[Row]],
+    split: Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]],
+    problems: Literal["refuse", "drop"],
+    min_rows: int,
+    group: str,
+    found: Problems,
+    book: Callable[[T], str] | None = None,
+) -> Dataset:
+    """Splits classes of sound rows, whatever stands for a row, and checks the classes.
+
+    Args:
+        name: what messages call the data set.
+        classes: label -> its sound rows.
+        sources: label -> where one of its rows stands.
+        as_rows: makes of what stands for rows the rows themselves.
+        split: see `build_dataset`; so are the next three.
+        problems: "refuse" or "drop".
+        min_rows: rows that a class of a split needs.
+        group: what messages call a class.
+        found: what was wrong with rows so far.
+        book: of what stands for a row, where books are kept apart.
+
+    Raises:
+        ValueError: no rows, one class only, or faults to refuse; and what `split` raises.
+    """
     if len(classes) < 2:
         raise ValueError(
             f"{name}: expected at least two classes, found "
@@ -221,6 +279,8 @@ def build_dataset(
             + "; is data.label_field the right field?"
         )
     splits = split(list(classes))
+    if book:
+        classes = keep_apart(classes, book, splits, found)
     small = set()
     for label in (label for labels in splits.values() for label in labels):
         count = len(classes[label])
@@ -239,7 +299,7 @@ def build_dataset(
         part: tuple(label for label in labels if label not in small)
         for part, labels in splits.items()
     }
-    rows_of = {label: tuple((row.text,) for row in own) for label, own in classes.items()}
+    rows_of = {label: as_rows(own) for label, own in classes.items()}
     groups = {label: rows_of.pop(label) for labels in splits.values() for label in labels}
     dropped = dict(found.rows)
     if unlisted := sum(len(own) for label, own in rows_of.items() if label not in small):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
 from metaformer_cli.choices import a_path, at_least, source
-from metaformer_cli.data.dataset import Dataset, LabelledText, build_dataset
-from metaformer_cli.data.encoding import decoded, read_text
+from metaformer_cli.data.dataset import Dataset, LabelledText, build_dataset, split_dataset
+from metaformer_cli.data.large import stored
+from metaformer_cli.data.passages import SUFFIXES, Reading, evenly_spaced, files_in
 from metaformer_cli.data.problems import NAMED, Problems
 from metaformer_cli.data.splits import splitter
-from metaformer_cli.episode import SPLITS
 
-SUFFIXES = (".txt", ".tsv", ".tsv.gz")
+LARGE = 64_000_000  # bytes of files: more are not held in memory, where they take ten times that
 
 
 @source("folder", inputs=("text",))
@@ -34,7 +31,11 @@ def folder(
     splits: Annotated[str | None, a_path] = None,  # folder with train.txt, valid.txt, test.txt;
     # null: drawn from split_seed
     split_seed: Annotated[int, at_least(0)] = 0,  # draws the split where splits is null
+    apart: Literal["book"] | None = None,  # book: rows of two splits come from different books too,
+    # by the ids BOOK.CHAPTER.VERSE in the first column of *.tsv: for translations of one text
     problems: Literal["refuse", "drop"] = "drop",  # duplicates, passages in two groups, empty ones
+    cache_dir: Annotated[str, a_path] = "~/.cache/metaformer",  # where the passages of more than
+    # 64 MB of files are kept, to be read from there as they are drawn
 ) -> Dataset:
     """A folder of *.txt, cut into passages, and *.tsv(.gz): the last column, a passage a line.
 
@@ -45,62 +46,63 @@ def folder(
         ValueError: there is no such folder, or no text in it; or a file cannot be read or used.
     """
     del name
-    found = Problems()
+    found, places = Problems(), Path(path)
+    files = {
+        file: group_of(file.relative_to(places), group, path)
+        for file in files_in(places, Path(splits) if splits else None)
+    }
+    reading = Reading(passage, most, encoding, books=apart == "book")
+    split = splitter(splits, seed=split_seed)
+    if sum(file.stat().st_size for file in files) > LARGE:
+        held = stored(files, reading, Path(cache_dir) / "folder", found)
+        _check_groups(path, files, group, found)
+        return split_dataset(
+            path,
+            held.groups,
+            held.sources,
+            as_rows=held.rows,
+            book=held.book if reading.books else None,
+            split=split,
+            problems=problems,
+            min_rows=min_rows,
+            group="group",
+            found=found,
+        )
     rows: dict[str, list[LabelledText]] = {}
-    for file in files_in(Path(path), Path(splits) if splits else None):
-        own = rows.setdefault(group_of(file.relative_to(path), group, path), [])
-        own.extend(
-            LabelledText(text, "", place)
-            for text, place in passages(file, passage, found, encoding)
-        )
-    if len(found.notes) > NAMED:
-        found.notes[NAMED:] = [f"{len(found.notes) - NAMED:,} more files are no UTF-8 either"]
-    if len(rows) < 2:
-        raise ValueError(
-            f"{path}: expected at least two groups, found only {next(iter(rows))!r}; add files, or "
-            f"give another data.group than {group}"
-        )
-    chosen = (
-        LabelledText(row.text, label, row.source)
-        for label, own in rows.items()
-        for row in (own if most is None else evenly_spaced(own, most))
-    )
+    for file, label in files.items():
+        rows.setdefault(label, []).extend(reading.passages(file, label, found))
+    _check_groups(path, files, group, found)
     return build_dataset(
         path,
-        chosen,
-        split=splitter(splits, seed=split_seed),
+        chain.from_iterable(evenly_spaced(own, most) for own in rows.values()),
+        split=split,
         problems=problems,
         min_rows=min_rows,
         group="group",
         found=found,
+        books_apart=reading.books,
     )
 
 
-def files_in(folder: Path, splits: Path | None) -> list[Path]:
-    """The files with text in a folder and its sub-folders, sorted; hidden ones do not count.
+def _check_groups(path: str, files: Mapping[Path, str], group: str, found: Problems) -> None:
+    """Refuse a folder of one group, and shorten what is said of encodings.
 
     Args:
-        folder: where to look.
-        splits: the folder whose train.txt, valid.txt and test.txt list groups, and are no text.
+        path: of the folder.
+        files: each with its group.
+        group: what names groups.
+        found: what was said of them.
 
     Raises:
-        ValueError: there is no such folder, or no such file in it.
+        ValueError: there is one group.
     """
-    if not folder.is_dir():
-        came = "is a file" if folder.exists() else "does not exist"
-        raise ValueError(f"data.path={folder} {came}: expected a folder of {', '.join(SUFFIXES)}")
-    lists = {(splits / f"{part}.txt").resolve() for part in SPLITS} if splits else set()
-    found = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.name.endswith(SUFFIXES)
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.resolve() not in lists
-    ]
-    if not found:
-        raise ValueError(f"data.path={folder}: expected files in {', '.join(SUFFIXES)}, found none")
-    return found
+    if len(found.notes) > NAMED:
+        found.notes[NAMED:] = [f"{len(found.notes) - NAMED:,} more files are no UTF-8 either"]
+    if len(names := set(files.values())) < 2:
+        raise ValueError(
+            f"{path}: expected at least two groups, found only {names.pop()!r}; add files, or "
+            f"give another data.group than {group}"
+        )
 
 
 def group_of(file: Path, group: str, folder: str) -> str:
@@ -125,68 +127,3 @@ def group_of(file: Path, group: str, folder: str) -> str:
     if group == "prefix":
         return file.name.removesuffix(suffix).partition("_")[0]
     return file.as_posix().removesuffix(suffix)
-
-
-def passages(
-    file: Path, length: int, found: Problems, encoding: str | None = None
-) -> Iterator[tuple[str, str]]:
-    """A file's passages, each with its place, "file:line".
-
-    Args:
-        file: a text, or a table whose lines have a passage in their last column.
-        length: characters that a passage of a text has at most.
-        found: is told which encoding was found.
-        encoding: of the file, if it is known.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    if file.name.endswith(".txt"):
-        yield from cut(file, read_text(file, found, encoding), length)
-        return
-    read = unpacked if file.name.endswith(".gz") else read_text
-    table = read(file, found, encoding)
-    for number, line in enumerate(table.split("\n"), start=1):
-        if line.strip():
-            yield " ".join(line.rpartition("\t")[2].split()), f"{file}:{number}"
-
-
-def cut(file: Path, text: str, length: int) -> Iterator[tuple[str, str]]:
-    """A text's passages of at most `length` characters, cut between words where there are any.
-
-    The last one is what is left.
-    """
-    lines = [(number, words) for number, words in enumerate(map(str.split, text.split("\n")), 1)]
-    lines = [(number, words) for number, words in lines if words]
-    joined = " ".join(chain.from_iterable(words for _, words in lines))
-    starts, position = [], 0  # of each line, in `joined`
-    for _, words in lines:
-        starts.append(position)
-        position += sum(map(len, words)) + len(words)
-    start = 0
-    while start < len(joined):
-        end = start + length
-        if end < len(joined):
-            blank = joined.rfind(" ", start, end + 1)
-            end = blank if blank > start else end
-        number, _ = lines[bisect_right(starts, start) - 1]
-        yield joined[start:end], f"{file}:{number}"
-        start = end + (joined[end : end + 1] == " ")
-
-
-def unpacked(file: Path, found: Problems, encoding: str | None) -> str:
-    """The text of a gzip file.
-
-    Raises:
-        ValueError: it is none, or not whole.
-    """
-    try:
-        return decoded(gzip.decompress(file.read_bytes()), file, found, encoding)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{file}: expected a whole gzip file ({error}); fetch it anew") from None
-
-
-def evenly_spaced(rows: list[LabelledText], most: int) -> list[LabelledText]:
-    """At most so many of the rows, as far apart as can be."""
-    count = min(most, len(rows))
-    return [rows[place * len(rows) // count] for place in range(count)]

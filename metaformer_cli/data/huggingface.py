@@ -65,7 +65,7 @@ def read_rows(
         ValueError: `datasets` is not installed or cannot load this, or a column is missing or
             holds what is no text or names no class.
     """
-    parts = _load(path, subset)
+    parts = load(path, subset, "hf")
     for name, part in parts.items():
         place = f"{path} ({name})"
         require_fields((text_field, label_field), part.column_names, place)
@@ -133,19 +133,31 @@ def _records(
         yield Record({text_field: text, label_field: name}, source)
 
 
-def _load(path: str, subset: str | None) -> dict[str, Any]:
-    """All splits of a data set, by name."""
+def load(path: str, subset: str | None, source: str) -> dict[str, Any]:
+    """All splits of a data set, by name.
+
+    Args:
+        path: a name on the hub; or a folder, as `save_to_disk` wrote it or with data files.
+        subset: the data set's configuration, where it has several.
+        source: `data=` what, for messages.
+
+    Raises:
+        ValueError: `datasets` is not installed or cannot load this.
+    """
     try:
         import datasets
     except ImportError:
-        raise ValueError('data=hf needs a package: pip install "metaformer-cli[hf]"') from None
+        raise ValueError(
+            f'data={source} needs a package: pip install "metaformer-cli[hf]"'
+        ) from None
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     folder = Path(path)
     if folder.is_file():
         raise ValueError(
-            f"data.path={path} is a file: data=hf reads a folder, and all of its files; give one "
-            "that holds this alone, or read CSV, TSV and JSON lines with data=csv or data=jsonl"
+            f"data.path={path} is a file: data={source} reads a folder, and all of its files; "
+            "give one that holds this alone, or read CSV, TSV and JSON lines with data=csv or "
+            "data=jsonl"
         )
     saved = ("dataset_dict.json", "state.json")  # what save_to_disk leaves
     try:

@@ -68,6 +68,11 @@ class PretrainedTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [list(encoding.ids) or [self._filler] for encoding in encodings]
 
+    def for_others(self, max_tokens: int) -> str:
+        """A tokenizer.json that gives what `encode` does, but for a text without any token."""
+        self._tokenizer.enable_truncation(max_tokens)
+        return str(self._tokenizer.to_str())
+
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special ones among them, before it is cut."""
         self._tokenizer.no_truncation()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import zip_longest
+from typing import Any
 
 NAMED = 3  # faults named in full: an error is one readable line
 
@@ -38,6 +39,22 @@ class Problems:
         """Keeps what a person must be told, once."""
         if words not in self.notes:
             self.notes.append(words)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "found": self.found,
+            "rows": dict(self.rows),
+            "notes": self.notes,
+            "examples": self._examples,
+        }
+
+    def take(self, values: Mapping[str, Any]) -> None:
+        """Adds what `to_json` gave."""
+        self.found += values["found"]
+        self.rows.update(values["rows"])
+        self.notes += values["notes"]
+        self._examples |= values["examples"]
 
     @property
     def named(self) -> list[str]:

@@ -148,7 +148,7 @@ class Today:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.groups: dict[str, tuple[Row, ...]] = {**dataset.groups, **dataset.others}
+        self.groups: dict[str, Sequence[Row]] = {**dataset.groups, **dataset.others}
         self.hashes = {name: sorted(map(row_hash, rows)) for name, rows in self.groups.items()}
         self.prints = {name: Fingerprint.of(hashes) for name, hashes in self.hashes.items()}
         named = sorted((name, own.sha256) for name, own in self.prints.items())
@@ -261,7 +261,7 @@ class Recognition:
         """Today's groups that were not there."""
         return [name for name in self.unseen if name not in self.record.others]
 
-    def judged(self, split: str, min_rows: int) -> tuple[dict[str, tuple[Row, ...]], list[str]]:
+    def judged(self, split: str, min_rows: int) -> tuple[dict[str, Sequence[Row]], list[str]]:
         """The groups to judge a run on, and lines that say what is not as one might think.
 
         On the recorded data, the groups of the recorded split; on other data, those of its own

@@ -15,18 +15,35 @@ HELD_OUT = 0.2  # of the classes, for validation and again for test
 
 
 def splitter(
-    folder: str | None, *, seed: int
+    folder: str | None, *, seed: int, valid: str | None = None, test: str | None = None
 ) -> Callable[[Sequence[str]], Mapping[str, tuple[str, ...]]]:
-    """What splits classes: by the files in `folder` if there is one, else by `seed`."""
+    """What splits classes: by the files in `folder` if there is one, by names, or by `seed`.
+
+    Args:
+        folder: with train.txt, valid.txt and test.txt.
+        seed: of a draw.
+        valid: the names of classes for validation, blanks between; with `test`, all others are for
+            training.
+        test: those for test.
+
+    Raises:
+        ValueError: only one of `valid` and `test` is given, or `folder` beside them.
+    """
+    if (valid is None) != (test is None) or (folder and valid):
+        raise ValueError(
+            "expected data.valid and data.test together, or data.splits alone, or none of them"
+        )
 
     def split(labels: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        if valid is not None and test is not None:
+            return named_splits(labels, valid.split(), test.split())
         return draw_splits(labels, seed=seed) if folder is None else read_splits(folder, labels)
 
     return split
 
 
 def read_splits(folder: str | Path, labels: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Reads train.txt, valid.txt and test.txt of a folder, a class a line.
+    """Reads train.txt, valid.txt (or val.txt) and test.txt of a folder, a class a line.
 
     Args:
         folder: where the three files are. A class that none of them lists is in no split.
@@ -47,6 +64,8 @@ def read_splits(folder: str | Path, labels: Collection[str]) -> dict[str, tuple[
     splits: dict[str, tuple[str, ...]] = {}
     for part in SPLITS:
         path = folder / f"{part}.txt"
+        if part == "valid" and not path.exists() and (folder / "val.txt").exists():
+            path = folder / "val.txt"  # as many published splits call it
         listed: list[str] = []
         for number, line in enumerate(io.StringIO(read_text(path), newline=None), start=1):
             label = line.strip()
@@ -65,6 +84,32 @@ def read_splits(folder: str | Path, labels: Collection[str]) -> dict[str, tuple[
     if faults:
         raise ValueError(f"{few(faults)}; each class of the data may be in one split, once")
     return splits
+
+
+def named_splits(
+    labels: Sequence[str], valid: Sequence[str], test: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Those classes for validation and for test, all others for training.
+
+    Raises:
+        ValueError: no class is called that, or one is named twice, or none is left.
+    """
+    named = [*valid, *test]
+    for key, names in (("data.valid", valid), ("data.test", test)):
+        for name in names:
+            if name not in labels:
+                there = ", ".join(sorted(labels)[:20])
+                close = did_you_mean(name, labels)
+                raise ValueError(f"{key}: there is no {name!r} among {there}{close}")
+            if named.count(name) > 1:
+                raise ValueError(f"{key}: {name!r} is named twice; a class may be in one split")
+    train = tuple(sorted(set(labels) - set(named)))
+    if not (valid and test and train):
+        raise ValueError(
+            f"data.valid and data.test name {len(valid)} and {len(test)} of {len(labels)}, and "
+            "leave the others for training: expected at least one in each"
+        )
+    return {"train": train, "valid": tuple(sorted(valid)), "test": tuple(sorted(test))}
 
 
 def draw_splits(labels: Collection[str], *, seed: int) -> dict[str, tuple[str, ...]]:

@@ -9,20 +9,53 @@ Shape suffixes: N support examples, M query examples, C classes, D features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from metaformer_cli.episode import Episode, Examples, Objective
+from metaformer_cli.episode import Episode, Examples, Objective, Predictor
 from metaformer_cli.learners import memory
 from metaformer_cli.learners.batch import Rows
 from metaformer_cli.learners.engine import Engine, in_float
 from metaformer_cli.learners.inner_loop import gradient_of, tracked
 from metaformer_cli.learners.known import KnownFeatures
-from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
+from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.models.model import FeatureModel, Inputs, Parameters
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptedFeatures:
+    """A predictor: a learner that compares features, with those of a support set.
+
+    Attributes:
+        learner: says how they are compared.
+        parameters: its meta-parameters.
+        features: [N, D] of the support set.
+        support: its inputs, with its `targets`.
+    """
+
+    learner: FeatureLearner
+    parameters: Parameters
+    features: Tensor
+    support: Inputs
+
+    def __call__(self, examples: Examples) -> Tensor:
+        """The learner's scores."""
+        learner = self.learner
+        with learner.engine.products(self.features.device.type):
+            query_MD = learner.known.features(self.parameters, examples)
+            return in_float(self._scores(query_MD))
+
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """The same of inputs alone, not prepared: a pure function, which can be exported."""
+        model = self.learner.model
+        return self._scores(model.features(self.parameters, model.prepare(inputs)))
+
+    def _scores(self, query_MD: Tensor) -> Tensor:
+        return self.learner.scores(self.parameters, self.features, self.support, query_MD)
 
 
 class FeatureLearner:
@@ -97,14 +130,7 @@ class FeatureLearner:
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Keep the features of the support set, read once: one predictor."""
         read = {**support.inputs, "targets": support.targets}
-        support_ND = self.known.features(meta, support)
-
-        def predict(examples: Examples) -> Tensor:
-            with self.engine.products(support.targets.device.type):
-                query_MD = self.known.features(meta, examples)
-                return in_float(self.scores(meta, support_ND, read, query_MD))
-
-        yield predict
+        yield AdaptedFeatures(self, meta, self.known.features(meta, support), read)
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""

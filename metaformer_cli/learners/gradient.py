@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from metaformer_cli.choices import at_least, matching, positive, tunable
-from metaformer_cli.episode import Episode, Examples, Objective
+from metaformer_cli.episode import Episode, Examples, Objective, Predictor
 from metaformer_cli.learners import memory
 from metaformer_cli.learners.adapted import adapted_names, trunk_depth
+from metaformer_cli.learners.adapted_model import AdaptedModel
 from metaformer_cli.learners.batch import Batch, Rows
 from metaformer_cli.learners.engine import Engine, Function, in_float
 from metaformer_cli.learners.inner_loop import (
@@ -40,7 +41,7 @@ from metaformer_cli.learners.inner_loop import (
     without,
 )
 from metaformer_cli.learners.known import KnownFeatures
-from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
+from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.learners.start import Start
 from metaformer_cli.models.model import HIDDEN, FeatureModel, Inputs, Model, Parameters
 from metaformer_cli.models.packed import PART
@@ -311,13 +312,7 @@ class GradientLearner:
 
         def predictor(theta: Parameters) -> Predictor:
             whole = meta | rows.restore(theta, meta)
-
-            def predict(examples: Examples) -> Tensor:
-                with self.engine.products(device):
-                    inputs, trunk = read(examples)
-                    return in_float(model.outputs(whole | trunk, inputs, depth))
-
-            return predict
+            return AdaptedModel(model, whole, read, depth, self.engine)
 
         yield predictor(theta | added)
         run_step = self.in_parts() if len(support.rows) > PART else self.run_step_alone

@@ -7,18 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from torch import Tensor
-
-from metaformer_cli.episode import Episode, Examples
+from metaformer_cli.episode import Episode, Examples, Predictor
 from metaformer_cli.learners.memory import PROCESS
 from metaformer_cli.models.model import Parameters
-
-
-class Predictor(Protocol):
-    """What adapting gives: examples to a model's outputs."""
-
-    def __call__(self, examples: Examples) -> Tensor:
-        """What the task's objective reads, such as [N, C] scores of N examples."""
 
 
 @dataclass(frozen=True)

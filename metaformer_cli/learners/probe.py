@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from metaformer_cli.choices import learner
-from metaformer_cli.episode import Examples, Objective
+from metaformer_cli.episode import Examples, Objective, Predictor
 from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.known import KnownFeatures
-from metaformer_cli.learners.learner import Predictor, Untrained
+from metaformer_cli.learners.learner import Untrained
 from metaformer_cli.learners.tfidf import log_probabilities
 from metaformer_cli.models.heads import class_means
 from metaformer_cli.models.model import FeatureModel, Parameters

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from metaformer_cli.choices import learner
-from metaformer_cli.episode import Examples
-from metaformer_cli.learners.learner import Predictor, Untrained
+from metaformer_cli.episode import Examples, Predictor
+from metaformer_cli.learners.learner import Untrained
 from metaformer_cli.models.model import Parameters
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaformer_cli.models.cached import Kept
 from metaformer_cli.models.packed import Inputs, to_places, to_tokens
 
 _plain = False
@@ -34,7 +35,12 @@ def plain_attention() -> Iterator[None]:
 
 
 def packed_attention(
-    qkv_T3HK: Tensor, inputs: Inputs, mask: Tensor, *, scale: float | None = None
+    qkv_T3HK: Tensor,
+    inputs: Inputs,
+    mask: Tensor,
+    *,
+    scale: float | None = None,
+    kept: Kept | None = None,
 ) -> Tensor:
     """[T, H, K] what each token gathers from its own sequence.
 
@@ -43,8 +49,11 @@ def packed_attention(
         inputs: with what `heads_apart` returns.
         mask: as for `attention`.
         scale: as for `attention`.
+        kept: the keys and values of earlier tokens, and takes those of these.
     """
     query_NHLK, key_NHLK, value_NHLK = to_places(qkv_T3HK, inputs).unbind(0)
+    if kept is not None:
+        key_NHLK, value_NHLK = kept.extended(key_NHLK, value_NHLK)
     return to_tokens(attention(query_NHLK, key_NHLK, value_NHLK, mask, scale=scale), inputs)
 
 

@@ -12,13 +12,14 @@ R pairs of a head's features (K / 2), S places where dropout acts; a digit count
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaformer_cli.models.attention import packed_attention, visible
+from metaformer_cli.models.cached import Kept, Past
 from metaformer_cli.models.packed import heads_apart
 
 Keep = Tensor | float  # what multiplies a block's output: dropout's 0 or 1/(1-p), or 1
@@ -100,7 +101,12 @@ class TransformerEncoder(nn.Module):
         return frozen
 
     def forward(
-        self, inputs: Mapping[str, Tensor], *, trunk: int = 0, only_trunk: bool = False
+        self,
+        inputs: Mapping[str, Tensor],
+        *,
+        trunk: int = 0,
+        only_trunk: bool = False,
+        past: Past | None = None,
     ) -> Tensor:
         """Encode packed sequences.
 
@@ -109,13 +115,15 @@ class TransformerEncoder(nn.Module):
                 [S, T, D], what `draw_dropout` does, and `hidden` [T, D], what `only_trunk` did.
             trunk: the lower blocks that `only_trunk` runs, and `hidden` spares.
             only_trunk: stop after them.
+            past: what was read of the same sequences before, and takes what is read now.
 
         Returns:
             [T, D] a vector for each token.
         """
         if "head_slots" not in inputs:
             inputs = {**inputs, **self.frozen(inputs)}
-        inputs = {**inputs, "visible": self.visible(inputs["mask"])}
+        seen = self.visible(inputs["mask"])
+        inputs = {**inputs, "visible": past.sees(seen, inputs["mask"]) if past else seen}
         if "hidden" in inputs:
             x_TD, types_UD, first = inputs["hidden"], None, trunk
         else:
@@ -123,7 +131,8 @@ class TransformerEncoder(nn.Module):
         keep_STD = inputs.get("dropout")
         for i in range(first, trunk if only_trunk else self.layers):
             keep = (1.0, 1.0) if keep_STD is None else (keep_STD[2 * i], keep_STD[2 * i + 1])
-            x_TD = self.blocks[i](x_TD, inputs, keep, types_UD)
+            kept = past.layers[i] if past else None
+            x_TD = self.blocks[i](x_TD, inputs, keep, types_UD, kept)
             types_UD = None  # attention has told the tokens of a type apart
         return x_TD if only_trunk else self.final_norm(x_TD)
 
@@ -177,8 +186,9 @@ class Block(nn.Module):
         self,
         x_TD: Tensor,
         inputs: Mapping[str, Tensor],
-        keep: tuple[Keep, Keep],
+        keep: Sequence[Keep],
         types_UD: Tensor | None,
+        kept: Kept | None = None,
     ) -> Tensor:
         """[T, D] the residual stream behind this block.
 
@@ -188,12 +198,13 @@ class Block(nn.Module):
             keep: what multiplies the attention's output, and the perceptron's.
             types_UD: the residual stream of each type, where it is that of all its tokens: then
                 queries, keys and values are computed once for each.
+            kept: the keys and values of earlier tokens, and takes those of these.
         """
         if types_UD is None:
             qkv_TE = self.project(x_TD)
         else:
             qkv_TE = self.project(types_UD).index_select(0, inputs["type_of"])
-        attended_TD = keep[0] * self.attend(qkv_TE, inputs)
+        attended_TD = keep[0] * self.attend(qkv_TE, inputs, kept)
         if self.pre_norm:
             x_TD = x_TD + attended_TD
             return x_TD + keep[1] * self.mlp(self.mlp_norm(x_TD))
@@ -206,12 +217,14 @@ class Block(nn.Module):
         qkv_TE: Tensor = self.query_key_value(self.attention_norm(x_TD) if self.pre_norm else x_TD)
         return qkv_TE
 
-    def attend(self, qkv_TE: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    def attend(
+        self, qkv_TE: Tensor, inputs: Mapping[str, Tensor], kept: Kept | None = None
+    ) -> Tensor:
         """[T, D] what each token gathers from its own sequence."""
-        qkv_T3HK = qkv_TE.view(len(qkv_TE), 3, self.heads, -1)
+        qkv_T3HK = qkv_TE.view(qkv_TE.shape[0], 3, self.heads, -1)
         if "turns" in inputs:
             qkv_T3HK = rotate(qkv_T3HK, inputs["turns"].to(qkv_TE.dtype))
-        attended_THK = packed_attention(qkv_T3HK, inputs, inputs["visible"])
+        attended_THK = packed_attention(qkv_T3HK, inputs, inputs["visible"], kept=kept)
         output_TD: Tensor = self.attention_out(attended_THK.flatten(1))
         return output_TD
 

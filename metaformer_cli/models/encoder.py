@@ -20,7 +20,7 @@ GATE = 0.3  # an untrained Transformer's features are noise beside the lexical o
 
 
 class Encoder(nn.Module):
-    """What every encoder of texts is.
+    """What every encoder is, of texts or of images.
 
     Attributes:
         width: D.

@@ -8,6 +8,7 @@ classifier, or nothing) is the model's affair, and so is the format of its input
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,10 +16,25 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaformer_cli.models.cached import CachedDecoder
+
 Inputs = Mapping[str, Tensor]
 Parameters = dict[str, Tensor]
 
 HIDDEN = "hidden"  # what the trunk gives, among parameters, as it is a function of them
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An input as other programs hold it.
+
+    Attributes:
+        vary: how many of its first axes may have other sizes from call to call.
+        meaning: type, shape and content, in words.
+    """
+
+    vary: int
+    meaning: str
 
 
 class Model(nn.Module):
@@ -39,6 +55,8 @@ class Model(nn.Module):
         added: the names of what `start` adds.
         starts_from_support: whether `start` reads the support set, through the whole model.
         starting: the meta-parameters that `start` alone reads.
+        plain: the inputs as other programs hold them, by name, each with a first axis of examples;
+            none where there is no such form, and then the adapted model is no exported program.
         pretrained: whether its features are good before meta-training.
         advice: options that may help where nothing is learned, each with `, ` behind it.
     """
@@ -53,6 +71,7 @@ class Model(nn.Module):
     added: ClassVar[tuple[str, ...]] = ()
     starts_from_support: bool = False
     starting: frozenset[str] = frozenset()
+    plain: ClassVar[Mapping[str, Plain]] = {}
 
     @property
     def used(self) -> Parameters:
@@ -143,6 +162,15 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def decoder(self, parameters: Parameters, inputs: Inputs) -> CachedDecoder:
+        """What goes on from packed prompts, a token at a time; of models that give tokens.
+
+        Args:
+            parameters: as for `outputs`.
+            inputs: prompts, none empty, as `prepare` gave them; with a source, targets' beginnings.
+        """
+        raise NotImplementedError
+
     def activations(self, inputs: Inputs) -> int:
         """How many numbers enter and leave the matrices in one pass; for estimates of memory."""
         raise NotImplementedError
@@ -173,6 +201,26 @@ class Model(nn.Module):
         """
         del folder, parameters
         return ""
+
+    def to_plain(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Inputs, not prepared, as other programs hold them: what `plain` describes."""
+        raise NotImplementedError
+
+    def from_plain(self, plain: Inputs) -> Inputs:
+        """Inputs, not prepared, from what `plain` describes; traced by torch.export."""
+        raise NotImplementedError
+
+    def for_transformers(self, parameters: Parameters) -> tuple[dict[str, Any], Parameters] | None:
+        """A config.json and weights of the `transformers` library that compute the same.
+
+        Args:
+            parameters: all that the model has.
+
+        Returns:
+            None: no architecture of that library does.
+        """
+        del parameters
+        return None
 
     def added_count(self, inputs: Inputs) -> int:
         """How many numbers `start` adds."""

@@ -18,6 +18,8 @@ from torch import Tensor
 
 Inputs = Mapping[str, Tensor]
 
+SOURCE = "source_"  # what the names of a source's inputs begin with, beside those of its target
+
 PART = 256  # sequences of a large set that are read at a time: bounds memory, not speed
 
 # What `pack` returns.
@@ -48,6 +50,46 @@ def pack(sequences: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     tokens_T = torch.tensor(list(chain.from_iterable(sequences)), dtype=torch.long)
     types_U, type_of_T = torch.unique(tokens_T, return_inverse=True)
     return {"tokens": tokens_T, "types": types_U, "type_of": type_of_T, **_layout(lengths_N)}
+
+
+def pack_pairs(
+    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> dict[str, Tensor]:
+    """As `pack`, of N targets, and of their sources under names with `source_` in front.
+
+    `types` [U] are the ids of both, and `type_of` [T] and `source_type_of` [S] indices in them.
+
+    Args:
+        sources: token ids; none empty.
+        targets: of each source.
+    """
+    source, target = pack(sources), pack(targets)
+    tokens = torch.cat([source.pop("tokens"), target.pop("tokens")])
+    types_U, type_of = torch.unique(tokens, return_inverse=True)
+    count = len(source["type_of"])
+    source["tokens"], target["tokens"] = tokens[:count], tokens[count:]
+    source["type_of"], target["type_of"] = type_of[:count], type_of[count:]
+    del source["types"]
+    return {**target, "types": types_U, **{SOURCE + name: own for name, own in source.items()}}
+
+
+def of_source(inputs: Inputs) -> dict[str, Tensor]:
+    """What `pack_pairs` returned of the sources, under the names that `pack` gives."""
+    own = {name.removeprefix(SOURCE): inputs[name] for name in inputs if name.startswith(SOURCE)}
+    return {**own, "types": inputs["types"]}
+
+
+def of_target(inputs: Inputs) -> dict[str, Tensor]:
+    """What `pack_pairs` returned of the targets."""
+    return {name: inputs[name] for name in inputs if not name.startswith(SOURCE)}
+
+
+def one_each(tokens_N: Tensor, positions_N: Tensor) -> dict[str, Tensor]:
+    """As `pack`, of one token a sequence, each at a position of its own."""
+    types_U, type_of_N = torch.unique(tokens_N, return_inverse=True)
+    layout = _layout(torch.ones_like(tokens_N))
+    own = {"tokens": tokens_N, "types": types_U, "type_of": type_of_N}
+    return {**own, **layout, "positions": positions_N}
 
 
 def _layout(lengths_N: Tensor) -> dict[str, Tensor]:
@@ -100,10 +142,19 @@ def pad(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         inputs: what `pack` returns.
     """
-    mask_NL = inputs["mask"]
+    return padded(inputs["tokens"][inputs["slots"]], inputs["mask"])
+
+
+def padded(tokens_NL: Tensor, mask_NL: Tensor) -> dict[str, Tensor]:
+    """What `pad` returns, of a batch as most programs hold it.
+
+    Args:
+        tokens_NL: ids, any where there is no token.
+        mask_NL: where there is one; the first place of each sequence has one.
+    """
     count, longest = mask_NL.shape
     places = torch.arange(count * longest, device=mask_NL.device)
-    tokens = inputs["tokens"][inputs["slots"]].masked_fill(~mask_NL, 0).flatten()
+    tokens = tokens_NL.masked_fill(~mask_NL, 0).flatten()
     sequences = (places // longest).masked_fill(~mask_NL.flatten(), count)
     return {
         "tokens": tokens,

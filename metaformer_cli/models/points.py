@@ -6,14 +6,23 @@ D width, H heads.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from metaformer_cli.choices import at_least, divisible, model
 from metaformer_cli.models.blocks import Block, LayerNorm
-from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call, linear_ends
+from metaformer_cli.models.model import (
+    HIDDEN,
+    Inputs,
+    Model,
+    Parameters,
+    Plain,
+    call,
+    linear_ends,
+)
 from metaformer_cli.models.packed import heads_apart
 
 
@@ -43,6 +52,10 @@ class PointTransformer(Model):
         restored: whether a checkpoint's weights will replace these.
     """
 
+    plain: ClassVar[Mapping[str, Plain]] = {
+        "points": Plain(1, "float32 [rows, coordinates]: a point each")
+    }
+
     def __init__(
         self,
         reader: Reader,
@@ -59,6 +72,14 @@ class PointTransformer(Model):
         self.layers, self.heads = layers, heads
         self.lookups, self.varying = {}, {}
         self.body = PointEncoder(reader.coordinates, width, layers, heads, pre_norm=norm == "pre")
+
+    def to_plain(self, inputs: Inputs) -> dict[str, Tensor]:
+        """The points."""
+        return {"points": inputs["points"]}
+
+    def from_plain(self, plain: Inputs) -> Inputs:
+        """The points."""
+        return plain
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """The points, with where attention finds the tokens of each."""
@@ -130,7 +151,7 @@ class PointEncoder(nn.Module):
             x_TD = block(x_TD, inputs, (1.0, 1.0), None)
         if only_trunk and depth <= layers:
             return x_TD
-        x_NLD = x_TD.view(len(inputs["points"]), len(self.tokens_LD), x_TD.shape[1])
+        x_NLD = x_TD.view(inputs["points"].shape[0], len(self.tokens_LD), x_TD.shape[1])
         read_ND = self.final_norm(x_NLD[:, -1])
         return read_ND if only_trunk else self.values(read_ND)
 
@@ -142,5 +163,5 @@ class PointEncoder(nn.Module):
     def embed(self, points_NF: Tensor) -> Tensor:
         """[T, D] a token for each coordinate, and the one that is read."""
         coordinates_NFD = points_NF[:, :, None] * self.slopes_FD + self.tokens_LD[:-1]
-        read_N1D = self.tokens_LD[-1].expand(len(points_NF), 1, -1)
+        read_N1D = self.tokens_LD[-1].expand(points_NF.shape[0], 1, -1)
         return torch.cat([coordinates_NFD, read_N1D], dim=1).flatten(0, 1)

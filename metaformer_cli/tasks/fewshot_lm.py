@@ -7,32 +7,50 @@ Shape suffixes: N sequences, T packed tokens of all of them, V vocabulary.
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from metaformer_cli.choices import at_least, at_most, task
+from metaformer_cli.choices import at_least, at_most, fraction, task
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.files import Record, text_of
-from metaformer_cli.data.tokenizer import CLS, SMALLEST, SPECIAL, TextTokenizer
-from metaformer_cli.episode import Drawn, Examples, Groups, Objective, Row, Score, derive_seed
-from metaformer_cli.tasks.task import Task, cut, spread
+from metaformer_cli.data.tokenizer import CLS, PAD, SMALLEST, SPECIAL, TextTokenizer
+from metaformer_cli.episode import (
+    Decoder,
+    Drawn,
+    Episode,
+    Examples,
+    Generator,
+    Groups,
+    Objective,
+    Predictor,
+    Row,
+    Score,
+    derive_seed,
+)
+from metaformer_cli.tasks.sampling import Windows, drawn, extend
+from metaformer_cli.tasks.task import Task, cut, evenly, spread
+from metaformer_cli.tasks.text_floors import ORDER, gzip_bits, ngram_bits
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Callable
+
     from torch import Tensor
 
-    from metaformer_cli.tasks.task import Predictor
+    Floor = Callable[[Episode], float]
 
 CONTINUATION = "continuation"  # the column that `predict` adds
 BITS = Score("bits_per_byte", unit="bits a byte", lower_is_better=True)
 UNCOUNTED = -1  # the target of a token after which nothing is asked
+REMEMBERED = 50_000  # passages whose tokens are kept: about 50 MB
+SAMPLE = 50_000  # passages that a BPE is trained on at most: some 15 MB of text
 
 
 @dataclass(frozen=True)
@@ -48,16 +66,16 @@ class PassageReader:
     max_tokens: int
 
     @cached_property
-    def token_bytes(self) -> list[int]:
-        """How many UTF-8 bytes each token stands for; 0 for the special ones."""
-        return [len(token) for token in self.tokenizer.tokens]
+    def token_bytes(self) -> list[bytes]:
+        """The UTF-8 bytes that each token stands for; none for the special ones."""
+        return [self.tokenizer.spelled(token) for token in self.tokenizer.tokens]
 
 
 @task(
     "fewshot_lm",
     inputs="text",
     outputs="tokens",
-    answers=("text_field", "new_tokens", "temperature"),
+    answers=("text_field", "new_tokens", "temperature", "top_k", "top_p", "stop", "sample_seed"),
     rules=(at_most("min_shots", "shots"),),
 )
 class FewShotLanguageModel(Task):
@@ -84,14 +102,21 @@ class FewShotLanguageModel(Task):
         | None = None,  # predict: the column with texts; null: as in data, else text
         new_tokens: Annotated[int, at_least(1)] = 100,  # predict: how many continue a text
         temperature: Annotated[float, at_least(0)] = 0.8,  # predict: divides scores; 0: greedy
+        top_k: Annotated[int | None, at_least(1)] = None,  # predict: draws among so many likeliest
+        top_p: Annotated[
+            float | None, fraction
+        ] = None,  # predict: draws among the likeliest that have so much of all probability
+        stop: str | None = None,  # predict: a continuation ends before this text
+        sample_seed: Annotated[int, at_least(0)] = 0,  # predict: another, other continuations
     ) -> None:
         self.shots, self.queries, self.min_shots = shots, queries, min_shots or shots
         self.vocab_size = SMALLEST if tokens == "bytes" else vocab_size
         self.max_tokens, self.text_field = max_tokens, text_field or "text"
         self.new_tokens, self.temperature = new_tokens, temperature
+        self.top_k, self.top_p, self.stop, self.sample_seed = top_k, top_p, stop, sample_seed
         self.title = f"{shots}-shot"
         self.min_groups, self.min_rows = 1, shots + queries
-        self._tokens: dict[str, list[int]] = {}  # each passage is tokenised once a run
+        self._tokens: dict[str, list[int]] = {}  # of passages that were read lately
 
     @property
     def objective(self) -> Objective:
@@ -114,17 +139,47 @@ class FewShotLanguageModel(Task):
             guess = math.log2(self.reader.tokenizer.vocab_size - len(SPECIAL))
             return guess * int((examples.targets >= 0).sum()) / self._bytes(examples)
 
-        return Objective(loss, measure, scores=(BITS,), chance=chance)
+        def floor(bits: Callable[[Sequence[bytes], Sequence[bytes]], float]) -> Floor:
+            def a_byte(episode: Episode) -> float:
+                known, asked = (self._read(part.rows) for part in (episode.support, episode.query))
+                return bits(known, asked) / self._bytes(episode.query)
+
+            return a_byte
+
+        floors = {"gzip": floor(gzip_bits), f"{ORDER}-gram": floor(ngram_bits)}
+        return Objective(loss, measure, scores=(BITS,), chance=chance, floors=floors)
 
     def _bytes(self, examples: Examples) -> int:
         """How many UTF-8 bytes are asked for."""
-        sizes = self.reader.token_bytes
-        return sum(sizes[token] for token in examples.targets.tolist() if token >= 0)
+        spelled = self.reader.token_bytes
+        return sum(len(spelled[token]) for token in examples.targets.tolist() if token >= 0)
+
+    def _read(self, rows: Sequence[Row]) -> list[bytes]:
+        """What is read of each passage, as UTF-8."""
+        spelled = self.reader.token_bytes
+        return [b"".join(spelled[i] for i in ids[1:]) for ids in self._sequences(rows)]
+
+    def _sequences(self, rows: Sequence[Row]) -> list[list[int]]:
+        """[CLS] and the tokens of each passage, cut after `max_tokens`."""
+        texts = [str(row[0]) for row in rows]
+        known = {text: self._tokens[text] for text in texts if text in self._tokens}
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        encoded = self.reader.tokenizer.encode(new, 1 + self.max_tokens)
+        found = dict(zip(new, encoded, strict=True))
+        if len(self._tokens) + len(found) > REMEMBERED:
+            self._tokens = {}
+        self._tokens.update(found)
+        known |= found
+        return [known[text] for text in texts]
 
     def learn(self, train: Groups, brought: str) -> str:
-        """The tokenizer: of bytes alone, or trained on the training groups' passages."""
+        """The tokenizer: of bytes alone, or trained on passages of the training groups.
+
+        On at most `SAMPLE` of them, evenly spaced: more would hardly change it.
+        """
         del brought
-        rows = chain.from_iterable(train.values()) if self.vocab_size > SMALLEST else ()
+        every = chain.from_iterable(train[name] for name in sorted(train))
+        rows = evenly(every, SAMPLE)[0] if self.vocab_size > SMALLEST else ()
         tokenizer = TextTokenizer.train([str(row[0]) for row in rows], self.vocab_size)
         self._use(tokenizer)
         return tokenizer.to_json()
@@ -158,26 +213,33 @@ class FewShotLanguageModel(Task):
         from metaformer_cli.models.packed import pack
 
         del drawn
-        texts = [str(row[0]) for row in rows]
-        new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
-        encoded = self.reader.tokenizer.encode(new, 1 + self.max_tokens)
-        self._tokens |= zip(new, encoded, strict=True)
-        sequences = [self._tokens[text] for text in texts]
+        sequences = self._sequences(rows)
         targets = [token for ids in sequences for token in ids[1:] or [UNCOUNTED]]
         inputs = pack([ids[:-1] or ids for ids in sequences])
         return Examples(inputs, torch.tensor(targets, dtype=torch.long), tuple(rows))
 
     def describe(self, dataset: Dataset) -> list[tuple[str, str]]:
-        """How long passages are."""
+        """How long passages are; and what a BPE is trained on, where that is not all."""
         rows = chain.from_iterable(dataset.groups.values())
-        return [("bytes a passage", spread([len(str(row[0]).encode()) for row in rows]))]
+        found = [("bytes a passage", spread([len(str(row[0]).encode()) for row in rows]))]
+        total = sum(len(dataset.groups[name]) for name in dataset.splits["train"])
+        if self.vocab_size > SMALLEST and total > SAMPLE:
+            said = f"at most {SAMPLE:,} of {total:,} training passages, evenly spaced"
+            found.append(("BPE trained on", said))
+        return found
 
     def unread(self, rows: Iterable[Row]) -> list[str]:
-        """What is cut of long passages."""
-        lengths = [
-            size - 1 for size in self.reader.tokenizer.lengths([str(row[0]) for row in rows])
-        ]
-        return cut(lengths, self.max_tokens, self.words[2], "train with a larger task.max_tokens")
+        """What is cut of long passages; of BPE, judged by a sample of them."""
+        passages = self.words[2]
+        if self.vocab_size == SMALLEST:
+            lengths = [len(str(row[0]).encode()) for row in rows]
+        else:
+            some, total = evenly(rows, SAMPLE)
+            sizes = self.reader.tokenizer.lengths([str(row[0]) for row in some])
+            lengths = [size - 1 for size in sizes]
+            if len(some) < total:
+                passages = f"{passages} looked at, evenly spaced among {total:,},"
+        return cut(lengths, self.max_tokens, passages, "train with a larger task.max_tokens")
 
     def show(self, drawn: Drawn) -> list[str]:
         """The group, and its passages."""
@@ -213,42 +275,52 @@ class FewShotLanguageModel(Task):
         """Each text's continuation, drawn a token at a time.
 
         The model sees [CLS] and as many of the last tokens as its context holds. What is drawn
-        depends on the text alone: the same text is always continued in the same way.
+        depends on the text and `sample_seed` alone: the same text is always continued in the same
+        way. Texts that fit the context together with what continues them are decoded with a cache.
         """
+        del drawn
+        texts = [str(row[0]) for row in query.rows]
+        seen = [ids[1:] for ids in self.reader.tokenizer.encode(texts, sys.maxsize)]
+        found: dict[int, str] = {}
+        for fits in (True, False):
+            rows = [
+                row
+                for row, ids in enumerate(seen)
+                if (len(ids) + self.new_tokens <= self.max_tokens) == fits
+            ]
+            if rows:
+                windows = Windows(predictor, [seen[row] for row in rows], self.max_tokens, query)
+                decoder: Decoder = windows
+                if fits and isinstance(predictor, Generator):
+                    decoder = predictor.decoder(windows.examples)
+                continued = self._continue(decoder, [texts[row] for row in rows])
+                found |= zip(rows, continued, strict=True)
+        return [{CONTINUATION: found[row]} for row in range(len(texts))]
+
+    def _continue(self, decoder: Decoder, texts: Sequence[str]) -> list[str]:
+        """What is drawn behind each text."""
         import torch
 
-        from metaformer_cli.models.packed import pack
+        decode, stop = self.reader.tokenizer.decode, self.stop
+        seeds = [derive_seed("continuation", self.sample_seed, text) for text in texts]
+        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-        del drawn
-        device, tokenizer = str(query.targets.device), self.reader.tokenizer
-        texts = [str(row[0]) for row in query.rows]
-        seen = [ids[1:] for ids in tokenizer.encode(texts, sys.maxsize)]
-        written: list[list[int]] = [[] for _ in texts]
-        draws = [torch.Generator().manual_seed(derive_seed("continuation", text)) for text in texts]
-        for _ in range(self.new_tokens):
-            windows = [
-                [CLS, *(before + after)[1 - self.max_tokens :]]
-                for before, after in zip(seen, written, strict=True)
-            ]
-            last = torch.tensor([end - 1 for end in accumulate(map(len, windows))])
-            unasked = torch.full((int(last[-1]) + 1,), UNCOUNTED)
-            with torch.no_grad():
-                logits_TV = predictor(Examples(pack(windows), unasked, ()).to(device))
-            for own, token in zip(written, self._next(logits_TV.cpu()[last], draws), strict=True):
-                own.append(token)
-        return [{CONTINUATION: tokenizer.decode(own)} for own in written]
+        def pick(logits_NV: Tensor, live: Sequence[int]) -> list[int]:
+            logits_NV = logits_NV.double().cpu()
+            logits_NV[:, : len(SPECIAL)] = -math.inf  # they stand for no text
+            return drawn(
+                logits_NV,
+                [draws[row] for row in live],
+                temperature=self.temperature,
+                top_k=self.top_k,
+                top_p=self.top_p,
+            )
 
-    def _next(self, logits_NV: Tensor, draws: Sequence[torch.Generator]) -> list[int]:
-        """A token for each text: the likeliest, or one drawn in proportion to p^(1/temperature)."""
-        logits_NV = logits_NV.double()
-        logits_NV[:, : len(SPECIAL)] = -math.inf  # they stand for no text
-        if self.temperature == 0:
-            return [int(token) for token in logits_NV.argmax(dim=1)]
-        chances_NV = (logits_NV / self.temperature).softmax(dim=1)
-        return [
-            int(chances_V.multinomial(1, generator=draw))
-            for chances_V, draw in zip(chances_NV, draws, strict=True)
-        ]
+        def ended(tokens: list[int]) -> bool:
+            return stop is not None and stop in decode(tokens)
+
+        written = extend(decoder, pick, ended, len(texts), self.new_tokens)
+        return [decode(own).partition(stop)[0] if stop else decode(own) for own in written]
 
     def added_columns(self, drawn: Drawn) -> list[str]:
         """The continuation."""
@@ -258,4 +330,19 @@ class FewShotLanguageModel(Task):
     def answered(self, drawn: Drawn) -> str:
         """How far the texts go on."""
         del drawn
-        return f"continued by {self.new_tokens} tokens"
+        most = "at most " if self.stop else ""
+        return f"continued by {most}{self.new_tokens} tokens"
+
+    def for_others(self, drawn: Drawn | None) -> dict[str, str]:
+        """The tokenizer, and what `transformers` must know of it."""
+        del drawn
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "pad_token": SPECIAL[PAD],
+            "bos_token": SPECIAL[CLS],
+            "model_max_length": self.max_tokens,
+        }
+        return {
+            "tokenizer.json": self.reader.tokenizer.for_others(self.max_tokens),
+            "tokenizer_config.json": json.dumps(config),
+        }

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.files import Record
@@ -17,16 +17,10 @@ from metaformer_cli.episode import (
     Examples,
     Groups,
     Objective,
+    Predictor,
     Row,
     derive_seed,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    Predictor = Callable[[Examples], Tensor]
 
 
 class Task:
@@ -50,6 +44,15 @@ class Task:
     min_rows: int
     reader: Any
     baselines: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def source_rows(self) -> int:
+        """How many rows a group of the data needs, before `regrouped`."""
+        return self.min_rows
+
+    def regrouped(self, dataset: Dataset) -> Dataset:
+        """The data set with the groups that are drawn; by itself, as it was loaded."""
+        return dataset
 
     @property
     def objective(self) -> Objective:
@@ -106,6 +109,11 @@ class Task:
         del dataset
         return []
 
+    def part(self, groups: Sequence[str]) -> str:
+        """Which part of the data an episode of these groups is from; reports tell parts apart."""
+        del groups
+        return ""
+
     def show(self, drawn: Drawn) -> list[str]:
         """An episode, a line each; long lines are cut."""
         raise NotImplementedError
@@ -136,6 +144,10 @@ class Task:
         """The columns that `predict` adds to each query row."""
         raise NotImplementedError
 
+    def together(self, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The answers to all query rows, with what is known of them together, such as ranks."""
+        return answers
+
     def added_columns(self, drawn: Drawn) -> list[str]:
         """The names of those columns."""
         raise NotImplementedError
@@ -143,6 +155,17 @@ class Task:
     def answered(self, drawn: Drawn) -> str:
         """What was done to the query rows, such as `labelled with 3 classes`."""
         raise NotImplementedError
+
+    # For other programs: what `metaformer export` writes beside a model.
+
+    def for_others(self, drawn: Drawn | None) -> dict[str, str]:
+        """The files that other programs need to ask a model: their texts by name; by itself, none.
+
+        Args:
+            drawn: what `ask` made of the rows that the model was adapted on, if it was.
+        """
+        del drawn
+        return {}
 
 
 class EpisodeSampler:
@@ -195,6 +218,19 @@ def episodes_sha256(episodes: Iterable[Episode]) -> str:
         parts = (list(zip(*part.rows, strict=True)) for part in (episode.support, episode.query))
         digest.update(json.dumps([episode.groups, *parts], ensure_ascii=False).encode())
     return digest.hexdigest()
+
+
+def evenly(rows: Iterable[Row], most: int) -> tuple[list[Row], int]:
+    """At most so many of the rows, evenly spaced, and how many there are; few are held at once."""
+    kept: list[Row] = []
+    step, seen = 1, 0
+    for seen, row in enumerate(rows, start=1):
+        if (seen - 1) % step == 0:
+            kept.append(row)
+            if len(kept) > most:
+                del kept[1::2]
+                step *= 2
+    return kept, seen
 
 
 def cut(lengths: Sequence[int], most: int, rows: str, advice: str) -> list[str]:

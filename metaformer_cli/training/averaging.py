@@ -1,8 +1,13 @@
-"""Averaging with the start: what is learned, without leaving too far behind what was known."""
+"""Averages of weights: of what was trained and its start, and of the last checkpoints of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
 from metaformer_cli.models.model import Parameters
+from metaformer_cli.training.checkpoint import Checkpoint, fit, load
 
 
 def averaged(meta: Parameters, start: Parameters, share: float) -> Parameters:
@@ -19,3 +24,22 @@ def averaged(meta: Parameters, start: Parameters, share: float) -> Parameters:
     if share == 0:
         return meta
     return {name: value.lerp(start[name], share) for name, value in meta.items()}
+
+
+def load_average(files: Sequence[Path]) -> Checkpoint:
+    """The last of some checkpoints of a run, its meta-parameters the mean of all.
+
+    As Tensor2Tensor averages (Vaswani et al. 2017, section 6.1). Taken in float64.
+
+    Raises:
+        ValueError: one cannot be read, or is of another model.
+        OSError: one cannot be read.
+    """
+    *others, last = files
+    found = load(last)
+    total = {name: value.double() for name, value in found.meta.items()}
+    for file in others:  # one at a time
+        for name, value in fit(load(file).meta, total, file).items():
+            total[name] += value
+    mean = {name: (total[name] / len(files)).to(value) for name, value in found.meta.items()}
+    return replace(found, meta=mean)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 KEY = "metaformer"  # in safetensors metadata
 FORMAT = 3  # raised when an older metaformer could misread a checkpoint
 LAST, BEST = "last.safetensors", "best.safetensors"
+VALIDATED = "step-{}.safetensors"  # what was validated at that step, where a run keeps it
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -71,6 +72,12 @@ def read_header(file: Path) -> Header:
     raise ValueError(
         f"{file} holds no readable configuration: the checkpoint is damaged; give another one"
     )
+
+
+def validated(checkpoints: Path) -> list[Path]:
+    """The files of what a run has validated and kept, the last step's last."""
+    files = {path.stem.partition("-")[2]: path for path in checkpoints.glob(VALIDATED.format("*"))}
+    return [files[step] for step in sorted((s for s in files if s.isdecimal()), key=int)]
 
 
 def _metadata(file: Path) -> Mapping[str, str]:

@@ -68,6 +68,7 @@ def evaluate(
     *,
     device: str,
     title: str,
+    every_step: bool = False,
     processes: Processes = ONE_PROCESS,
 ) -> Evaluation:
     """Judge a learner on episodes, each on its own: no query sees another, none sees its target.
@@ -79,6 +80,8 @@ def evaluate(
         objective: the reported loss and scores.
         device: where to compute.
         title: of the progress bar.
+        every_step: whether a `judge`, which may take long, is asked after each inner step, and
+            not after the last alone.
         processes: which share the episodes; each finds the same.
 
     Raises:
@@ -94,8 +97,11 @@ def evaluate(
         for predictor in learner.adaptation(meta, moved.support):
             with torch.no_grad():
                 outputs = predictor(moved.query)
-            path.append(objective.measure(outputs, moved.query))
-        if objective.judge:
+                if objective.judge and every_step:
+                    path.append(objective.judge(predictor, moved.query))
+                else:
+                    path.append(objective.measure(outputs, moved.query))
+        if objective.judge and not every_step:
             with torch.no_grad():
                 path[-1] = objective.judge(predictor, moved.query)
         fault = non_finite(outputs, f"the episode of seed {episode.seed}", learner)

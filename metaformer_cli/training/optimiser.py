@@ -58,11 +58,11 @@ class AdamW:
         return self.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
     def update(self, gradient: Mapping[str, Tensor], step: int) -> None:
-        """Move the meta-parameters by one step against `gradient`."""
+        """Move the meta-parameters by one step against `gradient`; what it lacks stays."""
         for group in self._adamw.param_groups:
             group["lr"] = self.rate(step)
         for name, value in self.meta.items():
-            value.grad = gradient[name]
+            value.grad = gradient.get(name)
         torch.nn.utils.clip_grads_with_norm_(
             self.meta.values(), self.clip_norm, gradient_norm(gradient)
         )

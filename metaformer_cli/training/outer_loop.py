@@ -9,10 +9,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 
 from metaformer_cli.episode import Episode, Objective, Score
+from metaformer_cli.learners.inner_loop import without
+from metaformer_cli.learners.joint_training import JointTraining
 from metaformer_cli.learners.learner import MetaGradient, MetaLearner
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.training.chance import ChanceWatch
@@ -23,8 +26,11 @@ from metaformer_cli.training.interruption import Interruption
 from metaformer_cli.training.launch import DeadRankError
 from metaformer_cli.training.metrics import Metrics
 from metaformer_cli.training.optimiser import AdamW, gradient_norm
+from metaformer_cli.training.prefetch import drawn_ahead
 from metaformer_cli.training.processes import ONE_PROCESS, Processes, in_order
 from metaformer_cli.training.run import Run
+
+BATCHES_AHEAD = 2  # that are drawn while another is learned from
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Schedule:
 
     Attributes:
         steps: in all.
+        joint_steps: the first so many of them are of ordinary training, without an inner loop.
         meta_batch: episodes a step.
         log_every: from one log line to the next.
         eval_every: from one validation and checkpoint to the next; the last step has both too.
@@ -40,14 +47,16 @@ class Schedule:
     """
 
     steps: int
+    joint_steps: int
     meta_batch: int
     log_every: int
     eval_every: int
     patience: int | None
 
     def gives_up(self, progress: Progress) -> bool:
-        """Whether validation has stopped improving."""
-        return self.patience is not None and progress.stale >= self.patience
+        """Whether validation has stopped improving; of a joint start, that ends nothing."""
+        in_start = progress.step <= self.joint_steps
+        return not in_start and self.patience is not None and progress.stale >= self.patience
 
 
 def meta_train(
@@ -64,6 +73,7 @@ def meta_train(
     validate: Callable[[Parameters], Evaluation],
     compare_with: Callable[[], Mapping[str, list[float]]],
     schedule: Schedule,
+    joint: JointTraining | None = None,
     processes: Processes = ONE_PROCESS,
 ) -> Progress:
     """Improve `meta`, in place, until all steps are done or validation has stopped improving.
@@ -78,13 +88,14 @@ def meta_train(
         run: where checkpoints go.
         metrics: where figures go.
         objective: whose leading score is logged, and chooses the best.
-        draw: an index to a training episode; step s takes `meta_batch` of them, from
-            (s - 1)·meta_batch on.
+        draw: an index to a training episode, on another thread; step s takes `meta_batch` of them,
+            from (s - 1)·meta_batch on.
         keep: from the meta-parameters to those that are validated, and kept as the best.
         validate: judges meta-parameters on fixed episodes.
         compare_with: what validations are compared with, and its scores on the same episodes; the
             start among it where `progress` is past that.
         schedule: how long, and when to do what.
+        joint: gives the gradient of the joint steps, if there are any; `meta` has its parameters.
         processes: which share the work.
 
     Returns:
@@ -97,6 +108,7 @@ def meta_train(
         SystemExit: 130 or 143, after SIGINT or SIGTERM and a saved checkpoint.
     """
     lead, clock = objective.lead, _Clock()
+    of_learner = without(meta, joint.initial_parameters()) if joint else meta
     chance = ChanceWatch(lead, learner.advice)
     run.save(meta, optimiser, progress)  # from here on there is one to resume from
 
@@ -117,7 +129,7 @@ def meta_train(
         best = progress.best is None or lead.better(mean, progress.best)
         progress = progress.after_validation(scores, best=best)
         _report(found, progress, metrics, lead)
-        run.save(meta, optimiser, progress, best=kept if best else None)
+        run.save(meta, optimiser, progress, judged=kept, best=best)
         return progress
 
     def stop_by(told: signal.Signals | None, progress: Progress) -> None:
@@ -131,17 +143,31 @@ def meta_train(
         )
         raise SystemExit(128 + told)  # as shells have it
 
-    with Interruption(rank=processes.size > 1) as interruption:
+    share = processes.share(schedule.meta_batch)
+    mine_to_draw = (
+        step * schedule.meta_batch + i
+        for step in range(progress.step, schedule.steps)
+        for i in share
+    )
+    ahead = drawn_ahead(draw, mine_to_draw, BATCHES_AHEAD * len(share))
+    with Interruption(rank=processes.size > 1) as interruption, ahead as upcoming:
         if START not in progress.others:
             progress = validated(progress)
             stop_by(first_of(processes.exchange(interruption.signal)), progress)
         while progress.step < schedule.steps and not schedule.gives_up(progress):
-            step, first = progress.step + 1, progress.step * schedule.meta_batch
+            step = progress.step + 1
+            if joint and step <= schedule.joint_steps:
+                gradient_of, parameters = joint.gradient, meta
+            else:
+                gradient_of, parameters = learner.meta_gradient, of_learner
+            if joint and step == schedule.joint_steps + 1:
+                metrics.say(f"step {step}: the joint start is done; meta-training begins")
+                progress = replace(progress, stale=0)  # patience is for what begins now
             with clock:
-                mine = [draw(first + i) for i in processes.share(schedule.meta_batch)]
+                mine = [episode.to(processes.device) for episode in islice(upcoming, len(share))]
                 try:
                     batch = meta_batch(
-                        learner, meta, mine, objective, processes, interruption.signal
+                        gradient_of, parameters, mine, objective, processes, interruption.signal
                     )
                 except DeadRankError as death:
                     if not processes.heir:
@@ -198,7 +224,7 @@ class MetaBatch:
 
 
 def meta_batch(
-    learner: MetaLearner,
+    gradient_of: Callable[[Parameters, Sequence[Episode]], MetaGradient],
     meta: Parameters,
     mine: Sequence[Episode],
     objective: Objective,
@@ -208,8 +234,8 @@ def meta_batch(
     """The meta-gradient, and what else all processes must know.
 
     Args:
-        learner: gives the meta-gradient.
-        meta: the meta-parameters.
+        gradient_of: from meta-parameters and episodes to the meta-gradient.
+        meta: the meta-parameters that it is of.
         mine: this process's share of the episodes; may be empty.
         objective: says what guessing scores.
         processes: which have the others.
@@ -219,7 +245,7 @@ def meta_batch(
         DeadRankError: one of the processes is gone.
     """
     if mine:
-        result = learner.meta_gradient(meta, mine)
+        result = gradient_of(meta, mine)
     else:
         result = MetaGradient({name: torch.zeros_like(v) for name, v in meta.items()}, [], [])
     chance = objective.chance

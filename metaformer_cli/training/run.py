@@ -10,7 +10,7 @@ from typing import Any
 from metaformer_cli.atomic import replacing
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.training.checkpoint import Checkpoint, Progress, save
-from metaformer_cli.training.checkpoint_header import BEST, LAST
+from metaformer_cli.training.checkpoint_header import BEST, LAST, VALIDATED, validated
 from metaformer_cli.training.optimiser import AdamW
 
 
@@ -24,6 +24,7 @@ class Run:
         state: what the `task` learned, and what the `model` brought with it, as text.
         data: what the run is trained on, as `data/record.py` writes it.
         writes: whether this process does; of several, one.
+        keep: so many of the last validated meta-parameters are kept.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class Run:
     state: Mapping[str, str]
     data: Mapping[str, Any] = field(default_factory=dict)
     writes: bool = True
+    keep: int = 0
 
     @property
     def has_best(self) -> bool:
@@ -59,7 +61,8 @@ class Run:
         optimiser: AdamW,
         progress: Progress,
         *,
-        best: Parameters | None = None,
+        judged: Parameters | None = None,
+        best: bool = False,
     ) -> Path:
         """Write the last checkpoint in place of the one before.
 
@@ -69,8 +72,9 @@ class Run:
             meta: the meta-parameters.
             optimiser: of them.
             progress: how far training has come.
-            best: meta-parameters to write as the best checkpoint, which needs no moments; None:
-                these are not the best.
+            judged: the meta-parameters that were validated at this step, if any were. Where they
+                are written too, it is without moments.
+            best: whether they are the best checkpoint.
 
         Raises:
             OSError: it could not be written; the ones before are as they were.
@@ -79,7 +83,13 @@ class Run:
         if self.writes:
             state = optimiser.state_tensors()
             checkpoint = Checkpoint(meta, state, progress, self.config, self.state, self.data)
-            if best is not None:
-                save(folder / BEST, replace(checkpoint, meta=best, optimiser={}))
+            if judged is not None:
+                without_moments = replace(checkpoint, meta=judged, optimiser={})
+                if self.keep and progress.step:  # untrained weights are for no average
+                    save(folder / VALIDATED.format(progress.step), without_moments)
+                    for old in validated(folder)[: -self.keep]:
+                        old.unlink()
+                if best:
+                    save(folder / BEST, without_moments)
             save(folder / LAST, checkpoint)
         return folder / LAST

@@ -77,8 +77,8 @@ def keeping(step: int) -> Iterator[None]:
     """Runs in here keep a copy of what their last checkpoint was after that step."""
     original = Run.save
 
-    def save(self, meta, optimiser, progress, *, best=None):
-        path = original(self, meta, optimiser, progress, best=best)
+    def save(self, meta, optimiser, progress, **judged):
+        path = original(self, meta, optimiser, progress, **judged)
         if progress.step == step:
             shutil.copy(path, self.folder.with_name(EARLIER))
         return path

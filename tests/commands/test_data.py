@@ -57,6 +57,14 @@ def test_the_class_split_names_every_class():
     ]
 
 
+def test_of_very_many_classes_a_hundred_are_named_and_the_others_counted():
+    groups = {f"c{number:04}": (("a",), ("b",)) for number in range(1234)}
+    splits = {"train": tuple(groups), "valid": (), "test": ()}
+    text = " ".join(described(dataset=Dataset("x", groups, splits, {})))
+    assert "c0098, c0099, and 1,134 more" in " ".join(text.split())
+    assert "c0100" not in text.partition("One episode")[0]
+
+
 def test_one_episode_is_shown_by_class_with_disjoint_rows():
     lines = described()
     start = lines.index("One episode of the train split: 2-way 1-shot")

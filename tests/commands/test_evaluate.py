@@ -14,6 +14,7 @@ import pytest
 FIELDS = {
     *("scores", "loss", "episodes", "seconds", "episodes_sha256", "episode", "split", "learner"),
     *("data", "data_sha256", "record", "checkpoint", "config", "beside"),
+    *("parts", "signatures"),
 }
 
 

@@ -11,10 +11,20 @@ from hypothesis import strategies as st
 
 from metaformer_cli.config.build import build
 from metaformer_cli.config.checks import listed
-from metaformer_cli.config.registry import choice, choices
+from metaformer_cli.config.registry import choice, choices, use_plugins
 from metaformer_cli.config.schema import DataCommand, PredictCommand, Train, TrainCommand
 
 LEARNERS = listed([*choices("learner")])
+
+
+SLOW = '''
+from metaformer_cli.choices import model
+
+
+@model("slow", suits={"train.steps": 1200, "train.joint_steps": 1000})
+class Slow:
+    """Slow."""
+'''
 
 
 def tree(**changes: Any) -> dict[str, Any]:
@@ -59,10 +69,13 @@ def test_a_tree_becomes_checked_values_with_all_defaults():
         ({"model": {"name": "bert"}}, "did you mean model=pretrained model.path=bert?"),
         ({"learner": "maml"}, "learner=maml: expected options"),
         ({"train": 3}, "train=3: expected options"),
-        ({"train": {"steps": "abc"}}, "train.steps: expected a whole number, got 'abc', e.g."),
-        ({"train": {"steps": True}}, "train.steps: expected a whole number, got true"),
-        ({"train": {"steps": 1.5}}, "train.steps: expected a whole number, got 1.5"),
-        ({"train": {"steps": None}}, "train.steps: expected a whole number, got null"),
+        (
+            {"train": {"log_every": "abc"}},
+            "train.log_every: expected a whole number, got 'abc', e.g.",
+        ),
+        ({"train": {"log_every": True}}, "train.log_every: expected a whole number, got true"),
+        ({"train": {"log_every": 1.5}}, "train.log_every: expected a whole number, got 1.5"),
+        ({"train": {"log_every": None}}, "train.log_every: expected a whole number, got null"),
         ({"train": {"lr": float("inf")}}, "train.lr=inf: expected a finite number"),
         ({"train": {"patience": "x"}}, "expected a whole number or null"),
         ({"data": {"name": "csv"}}, "data.path is needed: give data.path=..."),
@@ -168,3 +181,22 @@ def test_where_the_model_says_nothing_an_option_that_is_null_is_what_suits_most(
     config = build(tree(model={"name": "transformer"}), TrainCommand)
     assert (config.train.lr, config.train.start_share) == (1e-3, 0.0)
     assert config.learner["adapt"] is None
+
+
+def test_where_nobody_says_the_outer_loop_has_the_usual_length():
+    train = build(tree(model={"name": "transformer"}), TrainCommand).train
+    assert (train.steps, train.joint_steps, train.meta_batch) == (100, 0, 4)
+    assert (train.warmup_steps, train.eval_every) == (10, 20)
+
+
+def test_a_model_may_say_how_long_to_train_but_not_what_the_learner_refuses(tmp_path):
+    (tmp_path / "mine.py").write_text(SLOW)
+    use_plugins([str(tmp_path / "mine.py")])
+    found = [
+        build(tree(model={"name": "slow"}, learner={"name": name}), TrainCommand).train
+        for name in ("fomaml", "joint")
+    ]
+    assert [own.steps for own in found] == [1200, 1200]
+    assert [own.joint_steps for own in found] == [1000, 0]
+    given = tree(model={"name": "slow"}, learner={"name": "joint"}, train={"joint_steps": 5})
+    assert "train.joint_steps=5 and learner=joint: all its steps are such" in refusal(given)

@@ -87,7 +87,7 @@ def test_data_of_another_kind_than_the_tasks_is_refused_with_data_that_fits(comm
 
 
 def test_a_model_that_cannot_read_the_tasks_examples_is_refused_with_one_that_can():
-    assert refusal("train", task="sines", data="generated") == (
+    assert refusal("train", task="sines", data="generated").startswith(
         "task=sines is about points, and model=transformer reads text: expected model=dots, "
         "or task=fewshot_text"
     )

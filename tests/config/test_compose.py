@@ -101,7 +101,7 @@ def test_a_failed_job_of_a_sweep_says_which():
         (["+learner.first_ordr=true"], "unknown option learner.first_ordr"),
         (["+lerner=maml"], "did you mean learner?"),
         (["+learner._target_=pathlib.Path.touch"], "unknown option learner._target_"),
-        (["+train.steps=3"], "train.steps"),
+        (["+train.log_every=3"], "train.log_every"),
         (["learner.inner_step=3"], "did you mean learner.inner_steps?"),
         (["data.path=x"], "give one of these too, or leave it out"),
         (["train=3"], "train=3: expected options"),

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaformer_cli.data.folder import cut, folder
+from metaformer_cli.data.folder import folder
+from metaformer_cli.data.passages import cut
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 POEMS = ("stars above the sea", "ships upon the sea", "songs below the sea")

@@ -65,6 +65,15 @@ def test_padding_and_truncation_of_the_file_do_not_count(pretrained_folder, tmp_
     assert brought(tmp_path).encode(TEXTS, 64) == whole
 
 
+@pytest.mark.parametrize("most", [4, 64])
+def test_other_programs_make_the_same_tokens(pretrained_folder, most):
+    from tokenizers import Tokenizer
+
+    tokenizer = brought(pretrained_folder("bert"))
+    theirs = Tokenizer.from_str(tokenizer.for_others(most))
+    assert [own.ids for own in theirs.encode_batch(TEXTS)] == tokenizer.encode(TEXTS, most)
+
+
 def test_no_room_for_the_special_tokens_is_refused(pretrained_folder):
     tokenizer = brought(pretrained_folder("bert"))
     with pytest.raises(ValueError, match=r"task\.max_tokens=2: expected at least 3"):

@@ -10,8 +10,9 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
-from metaformer_cli.data.tokenizer import CLS, PAD, TextTokenizer
+from metaformer_cli.data.tokenizer import CLS, PAD, SMALLEST, TextTokenizer
 
 TEXTS = [
     f"{verb} the {noun} {when}"
@@ -24,6 +25,16 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def tokenizer() -> TextTokenizer:
     return TextTokenizer.train(TEXTS, 300)
+
+
+@given(
+    text=st.lists(st.sampled_from(["[CLS]", "[PAD]", "door ", "é🙂"]) | st.text(max_size=9)),
+    most=st.integers(2, 20),
+)
+def test_other_programs_make_the_same_tokens_of_any_text(tokenizer, text, most):
+    joined = "".join(text).encode("utf-8", "ignore").decode()
+    theirs = Tokenizer.from_str(tokenizer.for_others(most))
+    assert theirs.encode(joined).ids == tokenizer.encode([joined], most)[0]
 
 
 @given(text=st.text(st.characters(codec="utf-8")))
@@ -171,3 +182,17 @@ def test_sizes_without_room_are_refused(tokenizer):
         TextTokenizer.train(TEXTS, 257)
     with pytest.raises(ValueError, match=r"task\.max_tokens=1: expected at least 2"):
         tokenizer.encode(TEXTS, 1)
+
+
+@given(text=st.text())
+def test_tokens_spell_the_bytes_of_a_text(text):
+    tokenizer = TextTokenizer.train(["été", "漢 text"], 300)
+    (ids,) = tokenizer.encode([text], sys.maxsize)
+    assert b"".join(tokenizer.spelled(tokenizer.tokens[i]) for i in ids) == text.encode()
+
+
+@given(texts=st.lists(st.text(max_size=20), max_size=3), most=st.integers(2, 30))
+def test_tokens_of_a_byte_each_are_those_of_the_library(texts, most):
+    tokenizer = TextTokenizer.train([], SMALLEST)
+    slowly = [own.ids for own in tokenizer._tokenizer.encode_batch_fast(texts)]
+    assert tokenizer.encode(texts, most) == [[CLS, *ids[: most - 1]] for ids in slowly]

@@ -7,6 +7,7 @@ import torch
 
 from metaformer_cli.models.classifier import Classifier
 from metaformer_cli.models.encoder import TextEncoder
+from metaformer_cli.models.headed import Headed
 from metaformer_cli.models.model import HIDDEN
 from metaformer_cli.models.packed import pack
 
@@ -50,7 +51,7 @@ def test_an_episode_adds_a_classifier(model, meta):
 def test_a_head_that_ignores_the_support_costs_no_forward_pass(model, monkeypatch):
     copied = Classifier(model.encoder, 2, head="copied")
     assert (model.starts_from_support, copied.starts_from_support) == (True, False)
-    monkeypatch.delattr(Classifier, "features")
+    monkeypatch.delattr(Headed, "features")
     start = copied.start(dict(copied.named_parameters()), INPUTS, TARGETS)
     assert start["classifier.weight"].shape == (2, 4)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from itertools import chain
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.files import Record
 from metaformer_cli.data.tokenizer import CLS, SPECIAL
 from metaformer_cli.episode import Drawn
 from metaformer_cli.tasks.fewshot_lm import FewShotLanguageModel
 from metaformer_cli.tasks.task import EpisodeSampler
+from metaformer_cli.tasks.text_floors import gzip_bits, ngram_bits
 
 GROUPS = {
     name: tuple((f"{word} of {name}, {number}",) for number in range(6) for word in ("é", "two"))
@@ -210,6 +214,78 @@ def test_a_text_longer_than_the_context_is_seen_from_its_end():
     assert seen == ["def", "ef!"]
 
 
+class Cached:
+    """A predictor with a decoder that counts what it reads; the next byte is the sum of all."""
+
+    def __init__(self, task):
+        self.size, self.prompts = task.reader.tokenizer.vocab_size, []
+
+    def scores(self, rows):
+        return torch.nn.functional.one_hot(
+            torch.tensor([len(SPECIAL) + sum(row) % 99 for row in rows]), self.size
+        ).double()
+
+    def __call__(self, examples):
+        tokens, starts = examples.inputs["tokens"].tolist(), examples.inputs["positions"].tolist()
+        rows = [tokens[at - start : at + 1] for at, start in enumerate(starts)]
+        return self.scores(rows)
+
+    def decoder(self, examples):
+        sizes = examples.inputs["mask"].sum(1).tolist()
+        rows = [part.tolist() for part in examples.inputs["tokens"].split(sizes)]
+        self.prompts += rows
+        scores = self.scores
+
+        class Decoder:
+            @property
+            def logits(self):
+                return scores(rows)
+
+            def next(self, tokens_N):
+                for row, token in zip(rows, tokens_N.tolist(), strict=True):
+                    row.append(token)
+
+            def take(self, rows_R):
+                rows[:] = [[*rows[row]] for row in rows_R.tolist()]
+
+        return Decoder()
+
+
+def test_with_a_cache_texts_go_on_as_without_and_only_where_they_fit_the_context():
+    task = make_task(temperature=0, max_tokens=9, new_tokens=4)
+    texts = ["ab", "a long one", "", "abcde", "abcdef"]
+    cached = Cached(task)
+    found = answered(task, cached, *texts)
+    assert found == answered(task, lambda examples: Cached.__call__(cached, examples), *texts)
+    assert len(cached.prompts) == 3  # those of at most 9 - 4 bytes
+    assert len({*found}) == 5
+
+
+def test_a_continuation_ends_before_the_stop():
+    task = make_task(temperature=0, stop="db", new_tokens=30)
+    after = {"b": "c", "c": "d", "d": "b"}
+    spelt = dict(enumerate(task.reader.tokenizer.tokens))
+
+    def predictor(examples):
+        tokens = examples.inputs["tokens"].tolist()
+        return torch.stack([probabilities(task, {after.get(spelt[t], "b"): 1}) for t in tokens])
+
+    assert answered(task, predictor, "b", "c", "d") == ["c", "", "bc"]
+    assert task.answered(DRAWN) == "continued by at most 30 tokens"
+
+
+def test_few_likeliest_tokens_are_drawn_and_another_seed_draws_others():
+    chances = {"a": 0.5, "b": 0.3, "c": 0.2}
+    for options in ({"top_k": 2}, {"top_p": 0.7}):
+        task = make_task(temperature=1, new_tokens=40, **options)
+        logits_V = probabilities(task, chances)
+        draw = lambda task: answered(task, lambda e: logits_V.expand(len(e.targets), -1), "x")  # noqa: E731, B023
+        (text,) = draw(task)
+        assert set(text) == {"a", "b"}
+        other = make_task(temperature=1, new_tokens=40, sample_seed=1, **options)
+        assert draw(other) != [text]
+
+
 def test_bytes_that_are_no_text_are_replaced():
     task = make_task(temperature=0, new_tokens=1)
     first_byte, _ = task.reader.tokenizer.encode(["é"], 9)[0][1:]
@@ -235,3 +311,44 @@ def test_the_order_of_support_rows_plays_no_part():
     task = make_task()
     first = task.ask(records("a", "b"), records("c"), "f.csv")
     assert task.ask(records("b", "a"), records("c"), "f.csv") == first
+
+
+@pytest.mark.parametrize("tokens", ["bytes", "bpe"])
+def test_floors_judge_the_bytes_that_the_model_is_judged_on(tokens):
+    task = make_task(tokens=tokens, vocab_size=300, max_tokens=4)
+    episode = EpisodeSampler(task, GROUPS, name="test", seed=0).episode(0)
+    decode = task.reader.tokenizer.decode
+    known, asked = (
+        [decode(task.reader.tokenizer.encode([row[0]], 5)[0]).encode() for row in part.rows]
+        for part in (episode.support, episode.query)
+    )
+    assert any(
+        len(text) < len(str(row[0]).encode())
+        for text, row in zip(asked, episode.query.rows, strict=True)
+    )
+    floors = task.objective.floors
+    for name, bits in (("gzip", gzip_bits), ("5-gram", ngram_bits)):
+        assert floors[name](episode) == pytest.approx(bits(known, asked) / sum(map(len, asked)))
+
+
+def test_a_bpe_of_many_passages_is_trained_on_some_and_what_is_cut_is_judged_by_some(monkeypatch):
+    monkeypatch.setattr("metaformer_cli.tasks.fewshot_lm.SAMPLE", 20)
+    rows = {name: tuple((f"passage {i} of {name}",) for i in range(60)) for name in "abc"}
+    task = FewShotLanguageModel(tokens="bpe", vocab_size=300, max_tokens=5)
+    task.learn(rows, "")
+    assert 10 <= task.reader.tokenizer.texts <= 20
+    (cut,) = task.unread(chain.from_iterable(rows.values()))
+    assert re.search(r"of 1\d passages looked at, evenly spaced among 180, lose", cut)
+    dataset = Dataset("d", rows, {"train": ("a", "b"), "valid": ("c",), "test": ()}, {})
+    said = dict(task.describe(dataset))["BPE trained on"]
+    assert said == "at most 20 of 120 training passages, evenly spaced"
+
+
+def test_only_lately_read_passages_are_remembered(monkeypatch):
+    monkeypatch.setattr("metaformer_cli.tasks.fewshot_lm.REMEMBERED", 10)
+    task = make_task()
+    rows = [(f"passage {i}",) for i in range(100)]
+    for start in range(0, 100, 7):
+        task.read(rows[start : start + 7], DRAWN)
+        assert len(task._tokens) <= 10
+    assert task.read(rows, DRAWN).targets.tolist() == make_task().read(rows, DRAWN).targets.tolist()

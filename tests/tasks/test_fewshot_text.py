@@ -18,7 +18,8 @@ from metaformer_cli.data.files import Record
 from metaformer_cli.episode import Drawn
 from metaformer_cli.models.packed import pack
 from metaformer_cli.tasks.classification import CLASSIFICATION
-from metaformer_cli.tasks.fewshot_text import FewShotText, blank, length_for, uneven_shares
+from metaformer_cli.tasks.fewshot_text import FewShotText, blank, length_for
+from metaformer_cli.tasks.nway import uneven_shares
 
 sizes = st.dictionaries(st.text(max_size=3), st.integers(4, 9), min_size=3, max_size=8)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from metaformer_cli.tasks.fewshot_text import FewShotText
 from metaformer_cli.tasks.task import (
     EpisodeSampler,
     episodes_sha256,
+    evenly,
     judging_sampler,
     training_sampler,
 )
@@ -154,3 +156,15 @@ def test_seeds_and_inputs_are_not_part_of_the_fingerprint(episode):
 def test_episodes_and_their_fingerprint_are_those_of_earlier_reports():
     recorded = "b24bc29b407d0b71eac4b515e744834700a793bd801f0a28bb1b085a39a91139"
     assert episodes_sha256([sampler().episode(0)]) == recorded
+
+
+@given(count=st.integers(0, 200), most=st.integers(2, 20))
+def test_some_rows_are_evenly_spaced_and_no_more_than_asked_for(count, most):
+    rows, seen = evenly(((place,) for place in range(count)), most)
+    assert seen == count
+    assert min(count, most // 2) <= len(rows) <= most
+    places = [int(row[0]) for row in rows]
+    assert len({later - place for place, later in pairwise(places)}) <= 1
+    assert rows[:1] == [(0,)][:count]
+    if count <= most:
+        assert len(rows) == count

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaformer_cli.episode import Episode, Examples, derive_seed
-from metaformer_cli.learners.learner import Footprint, MetaGradient, Predictor
+from metaformer_cli.episode import Episode, Examples, Predictor, derive_seed
+from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.training.checkpoint import Progress, fit, load
@@ -73,6 +73,20 @@ class Quadratic:
         return MetaGradient(gradient, losses, [self.score(episode) for episode in episodes])
 
 
+class Halved(Quadratic):
+    """Ordinary training in its place: half that gradient, and a parameter that it alone has."""
+
+    def initial_parameters(self) -> Parameters:
+        return {"joint.weight": torch.zeros(2, 2)}
+
+    def gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
+        known = {name: meta[name] for name in super().initial_parameters()}
+        found = Quadratic().meta_gradient(known, episodes)
+        halves = {name: value / 2 for name, value in found.gradient.items()}
+        own = {"joint.weight": torch.ones(2, 2)}
+        return MetaGradient(halves | own, found.losses, found.scores)
+
+
 class Overheard(Metrics):
     """Keeps what is said."""
 
@@ -98,6 +112,7 @@ class Setting:
         self.drawn: list[int] = []
         self.said: list[str] = []
         self.processes = ONE_PROCESS
+        self.joint: Any = None
         self.objective = CLASSIFICATION
         self.accuracy: Callable[[Parameters], float] = lambda _: 0.5
         self.keep: Callable[[Parameters], Parameters] = lambda meta: meta
@@ -105,10 +120,16 @@ class Setting:
         self.forget = False  # what was judged, as where the data changed
 
     def episode(self, index: int) -> Episode:
-        """A 4-way episode without content."""
-        self.drawn.append(index)
+        """A 4-way episode without content, which counts as drawn once it is used."""
+        drawn = self.drawn
+
+        class Used(Episode):
+            def to(self, device: str) -> Episode:
+                drawn.append(index)
+                return super().to(device)
+
         nothing = Examples({"classes": torch.arange(4)}, torch.tensor([]), ())
-        return Episode(nothing, nothing, ("a", "b", "c", "d"), derive_seed(0, "train", index))
+        return Used(nothing, nothing, ("a", "b", "c", "d"), derive_seed(0, "train", index))
 
     def validate(self, meta: Parameters) -> Evaluation:
         found = self.accuracy(meta)
@@ -133,8 +154,16 @@ class Setting:
         self, *, steps: int, resume: bool = False, until: int | None = None, **schedule: Any
     ) -> tuple[Progress, Parameters]:
         """Train to `steps`, or stop at `until` as if killed, by an error from `draw`."""
-        values = {"meta_batch": 2, "log_every": 1, "eval_every": 2, "patience": None} | schedule
+        values = {
+            "joint_steps": 0,
+            "meta_batch": 2,
+            "log_every": 1,
+            "eval_every": 2,
+            "patience": None,
+        } | schedule
         meta, progress = self.learner.initial_parameters(), Progress()
+        if self.joint:
+            meta |= self.joint.initial_parameters()
         optimiser = self.optimiser(meta, steps)
         if resume:
             found = load(self.folder / "checkpoints" / LAST)
@@ -167,9 +196,15 @@ class Setting:
                 validate=self.validate,
                 compare_with=lambda: self.others,
                 schedule=Schedule(steps=steps, **values),
+                joint=self.joint,
                 processes=self.processes,
             )
         return progress, meta
+
+
+@pytest.fixture
+def halved() -> Halved:
+    return Halved()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metaformer_cli.training.checkpoint import Progress, load
-from metaformer_cli.training.checkpoint_header import BEST, LAST
+from metaformer_cli.training.checkpoint_header import BEST, LAST, validated
 from metaformer_cli.training.optimiser import AdamW
 from metaformer_cli.training.run import Run
 
@@ -45,18 +45,18 @@ def test_a_checkpoint_holds_the_configuration_and_the_state(run):
 
 
 def test_the_last_and_the_best_are_kept(run):
-    path = run.save(META, optimiser(), Progress(1), best=META)
+    path = run.save(META, optimiser(), Progress(1), judged=META, best=True)
     assert path == run.folder / "checkpoints" / LAST
     assert steps(run) == {LAST: 1, BEST: 1}
     assert run.has_best
     run.save(META, optimiser(), Progress(2))
     assert steps(run) == {LAST: 2, BEST: 1}
-    run.save(META, optimiser(), Progress(3), best=META)
+    run.save(META, optimiser(), Progress(3), judged=META, best=True)
     assert steps(run) == {LAST: 3, BEST: 3}
 
 
 def test_what_was_learned_is_in_both_and_what_training_needs_besides_in_the_last_alone(run):
-    run.save(META, optimiser(), Progress(1), best=META)
+    run.save(META, optimiser(), Progress(1), judged=META, best=True)
     last, best = (load(run.folder / "checkpoints" / name) for name in (LAST, BEST))
     assert last.meta.keys() == best.meta.keys() == META.keys()
     assert last.optimiser.keys() == optimiser().state_tensors().keys()
@@ -66,7 +66,7 @@ def test_what_was_learned_is_in_both_and_what_training_needs_besides_in_the_last
 def test_where_another_process_writes_nothing_is_written(tmp_path):
     run = Run(tmp_path / "run", {"seed": 0}, STATE, writes=False)
     run.begin("seed: 0\n")
-    path = run.save(META, optimiser(), Progress(1), best=META)
+    path = run.save(META, optimiser(), Progress(1), judged=META, best=True)
     assert path == tmp_path / "run" / "checkpoints" / LAST
     assert not list(tmp_path.iterdir())
 
@@ -78,8 +78,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize("call", ["replace", "fsync"])
 @pytest.mark.parametrize("calls", range(2))
 def test_killed_before_a_rename_or_a_flush_the_last_is_whole(run, monkeypatch, call, calls):
-    run.save(META, optimiser(), Progress(1), best=META)
-    run.save(META, optimiser(), Progress(2), best=META)
+    run.save(META, optimiser(), Progress(1), judged=META, best=True)
+    run.save(META, optimiser(), Progress(2), judged=META, best=True)
     owner, left = (Path if call == "replace" else os), calls
     original = getattr(owner, call)
 
@@ -93,7 +93,7 @@ def test_killed_before_a_rename_or_a_flush_the_last_is_whole(run, monkeypatch, c
     with monkeypatch.context() as patch:
         patch.setattr(owner, call, killed)
         with pytest.raises(Killed):
-            run.save(META, optimiser(), Progress(3), best=META)
+            run.save(META, optimiser(), Progress(3), judged=META, best=True)
     assert steps(run) == {LAST: 2, BEST: 2 + calls}
     run.begin("seed: 0\n")
     run.save(META, optimiser(), Progress(4))
@@ -109,3 +109,17 @@ def test_what_a_kill_in_the_middle_of_a_write_leaves_is_cleared_away(run):
     run.begin("seed: 0\n")
     left = {path.name for path in run.folder.rglob("*") if path.is_file()}
     assert left == {"config.yaml", LAST, "notes.tmp"}
+
+
+def test_so_many_of_the_last_validated_weights_are_kept_as_one_asks_for(tmp_path):
+    run = Run(tmp_path / "run", {"seed": 0}, STATE, keep=2)
+    run.begin("seed: 0\n")
+    for step in (0, 8, 9, 10, 11):
+        judged = {"w": torch.full((2, 2), float(step))}
+        run.save(META, optimiser(), Progress(step), judged=judged if step != 11 else None)
+    assert steps(run) == {"step-9.safetensors": 9, "step-10.safetensors": 10, LAST: 11}
+    files = validated(run.folder / "checkpoints")
+    assert [path.name for path in files] == ["step-9.safetensors", "step-10.safetensors"]
+    kept = load(files[-1])
+    assert kept.meta["w"].tolist() == [[10.0, 10.0], [10.0, 10.0]]
+    assert not kept.optimiser
