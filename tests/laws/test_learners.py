@@ -173,6 +173,16 @@ every_chunked = pytest.mark.parametrize(
     ("learner", "task"),
     [own for own in pairs(option="chunk") if own.values[1] not in OTHERS_MODELS],
 )
+# To compile takes seconds: every task with one learner, and every learner on two tasks.
+every_compiled = pytest.mark.parametrize(
+    ("learner", "task"),
+    [
+        own
+        for own in pairs(option="chunk")
+        if own.values[1] in ("fewshot_text", "sinusoid")
+        or (own.values[0] == "maml" and own.values[1] not in OTHERS_MODELS)
+    ],
+)
 
 
 def test_the_known_learners_are_found_with_their_tasks():
@@ -321,7 +331,7 @@ def test_episodes_that_run_as_one_have_the_same_gradient(learner, task):
         torch.testing.assert_close(value, other.gradient[name], **CLOSE)
 
 
-@every_chunked
+@every_compiled
 def test_what_is_compiled_has_the_same_gradient(learner, task, monkeypatch):
     """Traced whole, as for the real backend, whose code tests/learners/test_engine.py runs."""
     compiler = torch.compile
