@@ -134,6 +134,28 @@ def text_of(record: Record, field: str) -> str:
     return value
 
 
+def number_of(record: Record, field: str) -> float:
+    """The number in a field.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    value = record.values[field]
+    number = finite(value)
+    if number is None:
+        raise ValueError(f"{record.source}: {field}={value!r}: expected a finite number")
+    return number
+
+
+def finite(value: Any) -> float | None:
+    """A finite number, also one as text; None where there is none."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def label_of(record: Record, field: str) -> str:
     """The label in a field, without surrounding blanks; one that is missing is empty.
 

@@ -6,7 +6,6 @@ MovieLens (100K, 1M, latest), RecBole, and any table with a column each for user
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from metaformer_cli.data.encoding import decoded, read_text
-from metaformer_cli.data.files import KINDS, Record, read_records
+from metaformer_cli.data.files import KINDS, Record, finite, read_records
 from metaformer_cli.data.problems import Problems, counted
 
 About = Mapping[str, Sequence[str]]  # what is known of an item or a user: field -> values
@@ -218,7 +217,7 @@ def _rated(rows: Iterator[Record], fields: Sequence[str], found: Problems) -> li
     ratings = []
     for row in rows:
         user, item = _name(row.values[fields[0]]), _name(row.values[fields[1]])
-        rating, *time = (_number(row.values[name]) for name in fields[2:])
+        rating, *time = (finite(row.values[name]) for name in fields[2:])
         bad = [name for name, own in zip(fields, (user, item), strict=False) if not own]
         if bad:
             found.add("no user or item", row.source, details=f"{bad[0]!r} is empty")
@@ -286,15 +285,6 @@ def _name(value: Any) -> str:
     if value is None:
         return ""
     return (value if isinstance(value, str) else json.dumps(value)).strip()
-
-
-def _number(value: Any) -> float | None:
-    """A finite number; None where there is none."""
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def latest(ratings: Sequence[Rated]) -> tuple[dict[str, dict[str, Rated]], int]:

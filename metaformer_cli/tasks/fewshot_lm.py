@@ -36,7 +36,7 @@ from metaformer_cli.episode import (
     derive_seed,
 )
 from metaformer_cli.tasks.sampling import Windows, drawn, extend
-from metaformer_cli.tasks.task import Task, cut, evenly, spread
+from metaformer_cli.tasks.task import Task, cut, drawn_of_one, evenly, spread
 from metaformer_cli.tasks.text_floors import ORDER, gzip_bits, ngram_bits
 
 if TYPE_CHECKING:
@@ -196,15 +196,7 @@ class FewShotLanguageModel(Task):
     def draw(self, groups: Groups, rng: random.Random, *, training: bool) -> Drawn:
         """Draw a group, and passages of it without replacement."""
         shots = rng.randint(self.min_shots if training else self.shots, self.shots)
-        group = rng.choice(sorted(groups))
-        rows, count = groups[group], shots + self.queries
-        if len(rows) < count:
-            raise ValueError(
-                f"shots={shots} and queries={self.queries} take {count} passages, {group!r} has "
-                f"{len(rows)}; lower them"
-            )
-        drawn = rng.sample(rows, count)
-        return Drawn((group,), drawn[:shots], drawn[shots:])
+        return drawn_of_one(groups, rng, shots, self.queries, self.words[2])
 
     def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
         """Packed tokens, and the token after each; after an empty passage nothing is asked."""

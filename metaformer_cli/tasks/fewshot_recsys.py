@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from metaformer_cli.choices import at_least, task
 from metaformer_cli.data.dataset import Dataset
-from metaformer_cli.data.files import Record, label_of
+from metaformer_cli.data.files import Record, label_of, number_of
 from metaformer_cli.data.problems import counted
 from metaformer_cli.episode import Drawn, Episode, Examples, Groups, Objective, Row, Score
 from metaformer_cli.tasks.factors import DOUBT, FACTORS
@@ -282,7 +282,7 @@ class FewShotRecommendation(Task):
         """
         rated: dict[str, Row] = {}
         for record in support:
-            item, rating = self._item(record), _rating(record, self.rating_field)
+            item, rating = self._item(record), number_of(record, self.rating_field)
             if item in rated:
                 raise ValueError(f"{record.source}: {item!r} is rated twice; leave one row")
             about = self._about(record)
@@ -329,17 +329,6 @@ class FewShotRecommendation(Task):
         new = {row[0] for row in (*drawn.support, *drawn.query)} - known.keys()
         told = f" ({counted(len(new), 'item')} that training did not know)" if new else ""
         return f"given a rating and a rank{told}"
-
-
-def _rating(record: Record, field: str) -> float:
-    value = record.values[field]
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{record.source}: {field}={value!r}: expected a finite number")
-    return number
 
 
 def _in_words(about: About) -> str:

@@ -32,7 +32,7 @@ from metaformer_cli.episode import (
 )
 from metaformer_cli.tasks import pair_scores
 from metaformer_cli.tasks.beam_search import Hypothesis, beam_search
-from metaformer_cli.tasks.task import Task, cut, spread
+from metaformer_cli.tasks.task import Task, cut, drawn_of_one, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -200,15 +200,7 @@ class FewShotSequenceToSequence(Task):
     def draw(self, groups: Groups, rng: random.Random, *, training: bool) -> Drawn:
         """Draw a language, and pairs of it without replacement."""
         shots = rng.randint(self.min_shots if training else self.shots, self.shots)
-        group = rng.choice(sorted(groups))
-        rows, count = groups[group], shots + self.queries
-        if len(rows) < count:
-            raise ValueError(
-                f"shots={shots} and queries={self.queries} take {count} pairs, {group!r} has "
-                f"{len(rows)}; lower them"
-            )
-        drawn = rng.sample(rows, count)
-        return Drawn((group,), drawn[:shots], drawn[shots:])
+        return drawn_of_one(groups, rng, shots, self.queries, self.words[2])
 
     def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
         """Packed tokens of both sides, and the token after each of the targets'."""

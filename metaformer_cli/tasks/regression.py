@@ -8,14 +8,13 @@ Shape suffixes: N points, S support points, Q query points, F coordinates.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from metaformer_cli.choices import at_least
-from metaformer_cli.data.files import Record
+from metaformer_cli.data.files import Record, number_of
 from metaformer_cli.episode import Drawn, Episode, Examples, Groups, Objective, Row, Score
 from metaformer_cli.tasks.task import Task
 
@@ -166,19 +165,3 @@ def nearest(episode: Episode) -> Tensor:
     found = distances_QS.topk(min(NEIGHBOURS, len(support.targets)), largest=False)
     means_Q: Tensor = support.targets[found.indices].mean(dim=1)
     return means_Q
-
-
-def number_of(record: Record, field: str) -> float:
-    """The number in a field.
-
-    Raises:
-        ValueError: it is none, or not finite.
-    """
-    value = record.values[field]
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or isinstance(value, bool):
-        raise ValueError(f"{record.source}: {field}={value!r}: expected a finite number")
-    return number

@@ -233,6 +233,32 @@ def evenly(rows: Iterable[Row], most: int) -> tuple[list[Row], int]:
     return kept, seen
 
 
+def drawn_of_one(
+    groups: Groups, rng: random.Random, shots: int, queries: int, called: str
+) -> Drawn:
+    """An episode of one group, its rows without replacement.
+
+    Args:
+        groups: of one split. Their order decides nothing.
+        rng: decides everything.
+        shots: rows to adapt on.
+        queries: other rows, to be judged on.
+        called: what rows are called.
+
+    Raises:
+        ValueError: the drawn group has too few rows.
+    """
+    group = rng.choice(sorted(groups))
+    rows, count = groups[group], shots + queries
+    if len(rows) < count:
+        raise ValueError(
+            f"shots={shots} and queries={queries} take {count} {called}, {group!r} has "
+            f"{len(rows)}; lower them"
+        )
+    drawn = rng.sample(rows, count)
+    return Drawn((group,), drawn[:shots], drawn[shots:])
+
+
 def cut(lengths: Sequence[int], most: int, rows: str, advice: str) -> list[str]:
     """How many rows are longer than `most` tokens, and how much of them is not read; or nothing.
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, pstdev, quantiles
 from typing import Any, Self
 
+from metaformer_cli.data.files import finite
 from metaformer_cli.episode import Groups
 from metaformer_cli.tasks.factors import FACTORS, item_factors
 
@@ -50,7 +51,7 @@ class Attributes:
                 values.setdefault(field, []).extend(own)
         edges = {}
         for field, own in values.items():
-            numbers = [number for text in own if (number := _number(text)) is not None]
+            numbers = [number for text in own if (number := finite(text)) is not None]
             if len(numbers) == len(own) and len(set(numbers)) > VALUES:
                 edges[field] = sorted(set(quantiles(numbers, n=BINS)))
         counts = Counter(name for about in known for name in set(_named(about, edges)))
@@ -68,18 +69,10 @@ def _named(about: About, edges: Mapping[str, Sequence[float]]) -> list[str]:
     names = []
     for field, values in about.items():
         for value in values:
-            number = _number(value) if field in edges else None
+            number = finite(value) if field in edges else None
             named = value if number is None else f"bin {bisect_right(edges[field], number)}"
             names.append(f"{field}={named}")
     return names
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True)

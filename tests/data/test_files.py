@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.data.dataset import LabelledText
-from metaformer_cli.data.files import Record, read_records, read_rows
+from metaformer_cli.data.files import Record, number_of, read_records, read_rows
 from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.writing import check_output, write_records
 
@@ -323,3 +323,9 @@ def test_rows_are_what_the_checks_take(tmp_path):
     path = write(tmp_path / "a.csv", "text,label\nhi,x\n")
     (row,) = read_rows(path, Problems(), text_field="text", label_field="label")
     assert row == LabelledText("hi", "x", f"{path}:2")
+
+
+@pytest.mark.parametrize("value", ["", "one", "nan", "inf", None, True, [1]])
+def test_what_is_no_finite_number_is_named_with_its_line(value):
+    with pytest.raises(ValueError, match=r"^points\.csv:3: x=.*: expected a finite number$"):
+        number_of(Record({"x": value}, "points.csv:3"), "x")

@@ -12,7 +12,7 @@ from metaformer_cli.data.files import Record
 from metaformer_cli.episode import Episode
 from metaformer_cli.tasks.harmonics import Harmonics
 from metaformer_cli.tasks.linear import Linear
-from metaformer_cli.tasks.regression import Regression, number_of
+from metaformer_cli.tasks.regression import Regression
 from metaformer_cli.tasks.sinusoid import Sinusoid
 from metaformer_cli.tasks.task import EpisodeSampler
 
@@ -58,12 +58,6 @@ def test_of_fewer_points_than_neighbours_all_count():
     errors = episode.support.targets.mean() - episode.query.targets
     found = task.objective.floors["3 nearest neighbours"](episode)
     assert found == pytest.approx(float((errors**2).mean()), rel=1e-5)
-
-
-@pytest.mark.parametrize("value", ["", "one", "nan", "inf", None, True, [1]])
-def test_what_is_no_finite_number_is_named_with_its_line(value):
-    with pytest.raises(ValueError, match=r"^points\.csv:3: x=.*: expected a finite number$"):
-        number_of(Record({"x": value}, "points.csv:3"), "x")
 
 
 def test_points_of_several_coordinates_are_asked_for_by_column():
