@@ -42,6 +42,7 @@ from metaformer_cli.learners.inner_loop import (
 )
 from metaformer_cli.learners.known import KnownFeatures
 from metaformer_cli.learners.learner import Footprint, MetaGradient
+from metaformer_cli.learners.mean_gradient import mean_gradient
 from metaformer_cli.learners.start import Start
 from metaformer_cli.models.model import HIDDEN, FeatureModel, Inputs, Model, Parameters
 from metaformer_cli.models.packed import PART
@@ -204,19 +205,8 @@ class GradientLearner:
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""
-        total = {name: torch.zeros_like(value) for name, value in meta.items()}
-        losses, scores = [0.0] * len(episodes), [0.0] * len(episodes)
-        lead = self.objective.lead.name
-        for places in self.engine.chunks(episodes):
-            some = [episodes[place] for place in places]
-            found = self.add_gradient(self, total, meta, some)
-            for place, episode, loss, outputs in zip(places, some, *found, strict=True):
-                losses[place] = loss
-                own = outputs[: len(episode.query.targets)]  # of several, padded to the longest
-                scores[place] = self.objective.measure(own, episode.query)[lead]
-        for value in total.values():
-            value.div_(len(episodes))
-        return MetaGradient(total, losses, scores)
+        add = partial(self.add_gradient, self)
+        return mean_gradient(self.engine, self.objective, add, meta, episodes)
 
     def add_meta_gradient(
         self, total: Parameters, meta: Parameters, episodes: Sequence[Episode]

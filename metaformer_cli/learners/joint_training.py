@@ -27,6 +27,7 @@ from metaformer_cli.learners.batch import Rows
 from metaformer_cli.learners.engine import Engine, Function, in_float
 from metaformer_cli.learners.inner_loop import gradient_of, tracked
 from metaformer_cli.learners.learner import MetaGradient
+from metaformer_cli.learners.mean_gradient import mean_gradient
 from metaformer_cli.models.model import FeatureModel, Inputs, Model, Parameters
 
 WEIGHT: Final = "joint.weight"  # among the meta-parameters; no inner loop reads them
@@ -77,25 +78,12 @@ class JointTraining:
         The losses are those of all rows. The scores are of the queries, by the parameters as they
         are; of classes, among those of the episode.
         """
-        total = {name: torch.zeros_like(value) for name, value in meta.items()}
-        losses, scores = [0.0] * len(episodes), [0.0] * len(episodes)
-        objective = self.learner.objective
-        for places in self.learner.engine.chunks(episodes):
-            some = [episodes[place] for place in places]
-            found = self._add_gradient(total, meta, some)
-            for place, episode, loss, outputs in zip(places, some, *found, strict=True):
-                losses[place] = loss
-                own = outputs[: len(episode.query.targets)]  # of several, padded to the longest
-                if self.number:
-                    own = own[:, self._numbers(episode)]
-                scores[place] = objective.measure(own, episode.query)[objective.lead.name]
-        for value in total.values():
-            value.div_(len(episodes))
-        return MetaGradient(total, losses, scores)
+        learner = self.learner
+        return mean_gradient(learner.engine, learner.objective, self._add_gradient, meta, episodes)
 
     def _add_gradient(
         self, total: Parameters, meta: Parameters, episodes: Sequence[Episode]
-    ) -> tuple[list[float], Sequence[Tensor]]:
+    ) -> tuple[list[float], list[Tensor]]:
         """Add each episode's gradient to the total; its loss, and its queries' outputs."""
         engine, model = self.learner.engine, self.learner.model
         sets = [[episode.support.inputs, episode.query.inputs] for episode in episodes]
@@ -119,7 +107,12 @@ class JointTraining:
             rows.add(total, gradient_of(weighted_E.sum(), picked))
             losses_E = losses_E + weighted_E.detach().cpu()
             outputs = in_float(outputs.detach())
-        return losses_E.tolist(), outputs if engine.mapped else [outputs]
+        each = list(outputs) if engine.mapped else [outputs]
+        if self.number:
+            each = [
+                own[:, self._numbers(episode)] for own, episode in zip(each, episodes, strict=True)
+            ]
+        return losses_E.tolist(), each
 
     def _run(self, engine: Engine, meta: Parameters) -> Function:
         """`_loss`, as this engine runs it; kept, since it may have been compiled."""
