@@ -79,6 +79,8 @@ class TransformerEncoder(nn.Module):
             Block(width=width, heads=heads, pre_norm=norm == "pre") for _ in range(layers)
         )
         self.final_norm = LayerNorm(width) if norm == "pre" else nn.Identity()
+        if embedding_scale != 1:  # scaled, they are then as large as positions are
+            nn.init.normal_(self.embedding.weight, std=1 / embedding_scale)
 
     def layer_of(self, name: str) -> int:
         """The block of a parameter; -1 for embeddings, `layers` for what comes after the last."""
@@ -165,8 +167,14 @@ class TransformerEncoder(nn.Module):
         second derivative and a recomputation need.
         """
         shape = (2 * len(self.blocks), inputs["tokens"].shape[0], self.width)
-        kept = torch.rand(shape, generator=generator) >= self.dropout
-        return kept.to(inputs["tokens"].device) / (1 - self.dropout)
+        return draw_kept(shape, self.dropout, generator, inputs["tokens"].device)
+
+
+def draw_kept(
+    shape: Sequence[int], dropout: float, generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """What multiplies outputs of which a share p = `dropout` is dropped: 0, or 1/(1-p)."""
+    return (torch.rand(shape, generator=generator) >= dropout).to(device) / (1 - dropout)
 
 
 class Block(nn.Module):

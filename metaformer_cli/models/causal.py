@@ -91,8 +91,6 @@ class CausalLanguageModel(Model):
             causal=True,
             embedding_scale=math.sqrt(width),
         )
-        # scaled, they are then as large as positions are
-        nn.init.normal_(self.transformer.embedding.weight, std=1 / math.sqrt(width))
         # Not tied to the embeddings: learners cut those down to the rows that an episode looks up,
         # and the output needs all of them.
         self.output = nn.Linear(width, vocab_size)

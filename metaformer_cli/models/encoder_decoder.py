@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from metaformer_cli.choices import at_least, divisible, fraction, model
 from metaformer_cli.models.attention import attention, visible
-from metaformer_cli.models.blocks import Block, Keep, LayerNorm, TransformerEncoder
+from metaformer_cli.models.blocks import Block, Keep, LayerNorm, TransformerEncoder, draw_kept
 from metaformer_cli.models.cached import CachedDecoder, Kept, Past
 from metaformer_cli.models.causal import Reader
 from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call, linear_ends
@@ -93,8 +93,6 @@ class EncoderDecoder(Model):
             causal=False,
             embedding_scale=math.sqrt(width),
         )
-        # scaled, they are then as large as positions are
-        nn.init.normal_(encoder.embedding.weight, std=1 / math.sqrt(width))
         self.body = Body(encoder, layers, pre_norm=norm == "pre")
         self.output = nn.Linear(width, vocab_size)  # not tied, as in models/causal.py
         self.layers, self.dropout = 2 * layers, dropout
@@ -145,8 +143,7 @@ class EncoderDecoder(Model):
         """What multiplies the blocks' outputs: [2, 3 · layers, max(S, T), D], the source first."""
         most = max(len(inputs["tokens"]), len(inputs[SOURCE + "tokens"]))
         shape = (2, 3 * self.body.encoder.layers, most, self.body.encoder.width)
-        kept = torch.rand(shape, generator=generator) >= self.dropout
-        return kept.to(inputs["tokens"].device) / (1 - self.dropout)
+        return draw_kept(shape, self.dropout, generator, inputs["tokens"].device)
 
     def trunk(self, parameters: Parameters, inputs: Inputs, depth: int) -> Parameters:
         """[S + T, D] token vectors of source and target; behind the last norm, of all layers."""

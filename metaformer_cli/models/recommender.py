@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metaformer_cli.choices import at_least, divisible, fraction, model
-from metaformer_cli.models.blocks import Block, LayerNorm
+from metaformer_cli.models.blocks import Block, LayerNorm, draw_kept
 from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call, linear_ends
 from metaformer_cli.models.packed import heads_apart
 
@@ -129,8 +129,8 @@ class Recommender(Model):
     def draw_dropout(self, inputs: Inputs, generator: torch.Generator) -> Tensor:
         """[S, T, D] what multiplies the blocks' outputs: 0, or 1/(1-p)."""
         tokens = 1 + len(inputs["items"])
-        kept = torch.rand((2 * self.layers, tokens, self.width), generator=generator)
-        return (kept >= self.dropout).to(inputs["left"].device) / (1 - self.dropout)
+        shape = (2 * self.layers, tokens, self.width)
+        return draw_kept(shape, self.dropout, generator, inputs["left"].device)
 
     def trunk(self, parameters: Parameters, inputs: Inputs, depth: int) -> Parameters:
         """[T, D] token vectors; of a trunk of all layers, [N] ratings without the factors' part."""

@@ -39,7 +39,7 @@ def parameters(own: Any) -> dict[str, torch.Tensor]:
     return dict(own.named_parameters())
 
 
-def theirs(own: Any, pixels: torch.Tensor) -> torch.Tensor:
+def theirs(torch_layer: Any, own: Any, pixels: torch.Tensor) -> torch.Tensor:
     """The same features by torch.nn.TransformerEncoderLayer, on convolved patches."""
     body = own.encoder
     first, _, second = body.stem
@@ -47,36 +47,19 @@ def theirs(own: Any, pixels: torch.Tensor) -> torch.Tensor:
     quarter = F.conv2d(F.pad(half, (1, 1, 1, 1)), second.weight, second.bias, stride=2)
     x_NLD = quarter.permute(0, 2, 3, 1).flatten(1, 2) + body.positions_LD
     for block in body.blocks:
-        layer = nn.TransformerEncoderLayer(
-            WIDTH, HEADS, 4 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True
-        ).double()
-        names = {
-            "self_attn.in_proj_": block.query_key_value,
-            "self_attn.out_proj.": block.attention_out,
-            "linear1.": block.mlp_in,
-            "linear2.": block.mlp_out,
-            "norm1.": block.attention_norm,
-            "norm2.": block.mlp_norm,
-        }
-        layer.load_state_dict(
-            {
-                f"{name}{end}": getattr(part, end)
-                for name, part in names.items()
-                for end in ("weight", "bias")
-            }
-        )
+        layer = torch_layer(block, WIDTH, HEADS, pre=True)
         x_NLD = layer(x_NLD)
     features_ND: torch.Tensor = body.final_norm(x_NLD).mean(dim=1)
     return features_ND
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_features_are_those_of_torch_layers_on_convolved_patches(channels):
+def test_features_are_those_of_torch_layers_on_convolved_patches(torch_layer, channels):
     own = make(channels=channels)
     inputs = pixels_of(own)
     assert len(own.encoder.positions_LD) == 3 * 3  # of 10 × 12 pixels, 4 × 4 each
     found = own.features(parameters(own), own.prepare(inputs))
-    torch.testing.assert_close(found, theirs(own, inputs["pixels"]))
+    torch.testing.assert_close(found, theirs(torch_layer, own, inputs["pixels"]))
 
 
 @pytest.mark.parametrize("depth", range(LAYERS + 2))
@@ -108,7 +91,7 @@ def test_low_rank_updates_are_beside_the_linear_maps_and_change_nothing_at_first
     torch.testing.assert_close(own.features(parameters(own), inputs), before)
 
 
-def test_images_are_told_apart_by_their_pixels():
+def test_images_are_told_apart_by_their_pixels(torch_layer):
     own = make()
     inputs = pixels_of(own)
     twice = {"pixels": inputs["pixels"][[0, 1, 0]]}
@@ -119,7 +102,7 @@ def test_images_are_told_apart_by_their_pixels():
     examples = Examples(twice, torch.zeros(3, dtype=torch.long), ((), (), ()))
     meta = {name: value.detach() for name, value in parameters(own).items()}
     found = known.features(meta, examples)
-    torch.testing.assert_close(found, theirs(own, twice["pixels"]).float().to(found))
+    torch.testing.assert_close(found, theirs(torch_layer, own, twice["pixels"]).float().to(found))
 
 
 def test_all_layers_can_be_differentiated_twice_and_mapped_over_episodes():

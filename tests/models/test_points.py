@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -24,31 +25,16 @@ def make(*, coordinates: int = 1, norm: str = "pre") -> PointTransformer:
     return own
 
 
-def theirs(own: PointTransformer, points_NF: torch.Tensor, *, pre: bool) -> torch.Tensor:
+def theirs(
+    torch_layer: Any, own: PointTransformer, points_NF: torch.Tensor, *, pre: bool
+) -> torch.Tensor:
     """The same function by torch.nn.TransformerEncoderLayer, token by token."""
     body = own.body
     coordinates = [points_NF[:, f, None] * body.slopes_FD[f] for f in range(points_NF.shape[1])]
     tokens = [value + body.tokens_LD[place] for place, value in enumerate(coordinates)]
     x_NLD = torch.stack([*tokens, body.tokens_LD[-1].expand(len(points_NF), -1)], dim=1)
     for block in body.blocks:
-        layer = nn.TransformerEncoderLayer(
-            WIDTH, HEADS, 4 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=pre
-        ).double()
-        names = {
-            "self_attn.in_proj_": block.query_key_value,
-            "self_attn.out_proj.": block.attention_out,
-            "linear1.": block.mlp_in,
-            "linear2.": block.mlp_out,
-            "norm1.": block.attention_norm,
-            "norm2.": block.mlp_norm,
-        }
-        layer.load_state_dict(
-            {
-                f"{name}{end}": getattr(part, end)
-                for name, part in names.items()
-                for end in ("weight", "bias")
-            }
-        )
+        layer = torch_layer(block, WIDTH, HEADS, pre=pre)
         x_NLD = layer(x_NLD)
     values_N: torch.Tensor = body.output(body.final_norm(x_NLD[:, -1])).squeeze(1)
     return values_N
@@ -60,11 +46,13 @@ def parameters(own: PointTransformer):
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("coordinates", [1, 3])
-def test_values_are_those_of_torch_layers_on_the_tokens_of_each_point(coordinates, norm):
+def test_values_are_those_of_torch_layers_on_the_tokens_of_each_point(
+    torch_layer, coordinates, norm
+):
     own = make(coordinates=coordinates, norm=norm)
     points_NF = torch.randn(5, coordinates, dtype=torch.float64)
     found = own.outputs(parameters(own), own.prepare({"points": points_NF}))
-    torch.testing.assert_close(found, theirs(own, points_NF, pre=norm == "pre"))
+    torch.testing.assert_close(found, theirs(torch_layer, own, points_NF, pre=norm == "pre"))
 
 
 @pytest.mark.parametrize("depth", range(LAYERS + 2))

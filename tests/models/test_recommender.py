@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def outputs(own: Recommender, given: dict[str, Tensor]) -> Tensor:
         return own.outputs(parameters(own), own.prepare(given))
 
 
-def theirs(own: Recommender, given: dict[str, Tensor]) -> Tensor:
+def theirs(torch_layer: Any, own: Recommender, given: dict[str, Tensor]) -> Tensor:
     """The same by torch.nn.TransformerEncoderLayer with a mask, written from the docstrings."""
     body, rated = own.body, len(given["left"])
     items = body.items_VD[given["items"]] + given["attributes"] @ body.attributes.weight.T
@@ -62,24 +63,7 @@ def theirs(own: Recommender, given: dict[str, Tensor]) -> Tensor:
     hidden[:, 0] = False
     hidden[1 + rated :, 1 : 1 + rated] = ~given["others"]
     for block in body.blocks:
-        layer = nn.TransformerEncoderLayer(
-            WIDTH, HEADS, 4 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True
-        ).double()
-        names = {
-            "self_attn.in_proj_": block.query_key_value,
-            "self_attn.out_proj.": block.attention_out,
-            "linear1.": block.mlp_in,
-            "linear2.": block.mlp_out,
-            "norm1.": block.attention_norm,
-            "norm2.": block.mlp_norm,
-        }
-        layer.load_state_dict(
-            {
-                f"{name}{end}": getattr(part, end)
-                for name, part in names.items()
-                for end in ("weight", "bias")
-            }
-        )
+        layer = torch_layer(block, WIDTH, HEADS, pre=True)
         x_1TD = layer(x_1TD, src_mask=hidden)
     read_N = body.output(body.final_norm(x_1TD[0, 1 + rated :])).squeeze(1)
     bias_N = torch.stack(
@@ -91,9 +75,9 @@ def theirs(own: Recommender, given: dict[str, Tensor]) -> Tensor:
     return given["means"] + bias_N + 0.7 * added_N
 
 
-def test_ratings_are_those_of_torch_layers_with_a_mask_on_top_of_the_bias_model():
+def test_ratings_are_those_of_torch_layers_with_a_mask_on_top_of_the_bias_model(torch_layer):
     own, given = make(), inputs()
-    torch.testing.assert_close(outputs(own, given), theirs(own, given).detach())
+    torch.testing.assert_close(outputs(own, given), theirs(torch_layer, own, given).detach())
 
 
 @pytest.mark.parametrize("depth", range(LAYERS + 2))
