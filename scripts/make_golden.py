@@ -21,9 +21,10 @@ COMMON = [
     *("task.min_shots=1", "task.vocab_size=320", "task.max_tokens=16"),
     *("model=transformer", "model.width=16", "model.layers=2", "model.heads=2"),
     *("model.dropout=0.1", "model.positions=rotary", "model.norm=pre"),
-    *("train.steps=20", "train.meta_batch=2", "train.lr=0.003", "train.warmup_steps=5"),
-    *("train.weight_decay=0.01", "train.clip_norm=1.0", "train.log_every=1"),
-    *("train.eval_every=10", "train.valid_episodes=8", "train.patience=null"),
+    *("train.steps=20", "train.meta_batch=2", "train.lr=0.003", "train.rate_lr=0.003"),
+    *("train.warmup_steps=5", "train.weight_decay=0.01", "train.clip_norm=1.0"),
+    *("train.log_every=1", "train.eval_every=10", "train.valid_episodes=8"),
+    "train.patience=null",
 ]
 LEARNER = ["learner.inner_lr=0.1", "learner.inner_steps=2", "learner.engine=functional"]
 PLAIN = ["model.lexical_width=0", "model.head=prototype"]

@@ -316,16 +316,20 @@ def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
 
     options = config.train
     assert options.lr is not None, "what suits the model takes the place of null"
+    assert options.rate_lr is not None
     assert options.steps is not None
     assert options.warmup_steps is not None
+    assert options.joint_steps is not None
     return AdamW(
         built.meta,
-        undecayed=built.learner.undecayed,
+        logarithms=built.learner.logarithms,
         lr=options.lr,
+        rate_lr=options.rate_lr,
         weight_decay=options.weight_decay,
         clip_norm=options.clip_norm,
         warmup_steps=options.warmup_steps,
         steps=options.steps,
+        joint_steps=options.joint_steps,
     )
 
 

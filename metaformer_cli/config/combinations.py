@@ -114,11 +114,11 @@ def _check_refused(config: Any, own: Choice) -> None:
     """Check that the options which a choice cannot go with are at their defaults."""
     values = flatten(asdict(config))
     defaults = {key: option.default for key, option in own_options(type(config)).items()}
-    defaults |= {key: value for key, value in SUITS_MOST.items() if defaults.get(key) is None}
     for group in GROUPS:
         if name := values.get(f"{group}.name"):
             options = choice(group, name).options.values()
             defaults |= {option.key: option.default for option in options}
+    defaults |= {key: value for key, value in SUITS_MOST.items() if defaults.get(key) is None}
     for key, reason in (own.declared["refuses"] or {}).items():
         if key in values and values[key] != defaults[key]:
             shown = "true" if values[key] is True else values[key]  # as it is typed

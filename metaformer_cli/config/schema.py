@@ -27,6 +27,8 @@ class Train:
     # model, else 4
     lr: Annotated[float | None, positive] = None  # AdamW, peak; null: what suits the model, else
     # 0.001
+    rate_lr: Annotated[float | None, positive] = None  # the same, of the logarithms of learned
+    # inner rates and scales; null: what suits the model, else 0.03
     start_share: Annotated[float | None, fraction] = None  # of the start, in the weights that are
     # validated and kept as the best (Wortsman et al. 2022); null: what suits the model, else 0
     warmup_steps: Annotated[int | None, at_least(0)] = None  # linear, then cosine to zero at
@@ -195,10 +197,13 @@ SUITS_MOST: Final[Values] = {
     "train.joint_steps": 0,
     "train.meta_batch": 4,
     "train.lr": 1e-3,
+    "train.rate_lr": 0.03,
     "train.start_share": 0.0,
     "train.warmup_steps": 10,
     "train.eval_every": 20,
     "train.valid_episodes": 100,
+    "task.renamed": 0.0,
+    "learner.inner_steps": 5,
 }
 
 COMMANDS: Final[Mapping[str, type[Any]]] = {

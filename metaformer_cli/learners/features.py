@@ -79,7 +79,7 @@ class FeatureLearner:
         "engine.kept_steps": "it has no inner steps",
         "model.head": "it compares features, and starts no classifier",
     }
-    undecayed: frozenset[str] = frozenset()
+    logarithms: frozenset[str] = frozenset()
     advice: str = "another train.lr, more train.meta_batch"
     lower: ClassVar[str] = ""
     exact: bool = True

@@ -48,6 +48,7 @@ from metaformer_cli.models.model import HIDDEN, FeatureModel, Inputs, Model, Par
 from metaformer_cli.models.packed import PART
 
 INNER_LR = 0.3  # where neither the user nor the model says
+INNER_STEPS = 5
 
 # (learner, total, meta, episodes) adds each episode's gradient to the total, in place, and
 # returns the episodes' query losses and their outputs.
@@ -91,7 +92,9 @@ class GradientLearner:
             float | None, positive
         ] = None,  # of every inner step, or what learned ones start from; null: what suits the
         # model, else 0.3
-        inner_steps: Annotated[int, at_least(1)] = 5,  # gradient steps on the support set
+        inner_steps: Annotated[
+            int | None, at_least(1)
+        ] = None,  # gradient steps on the support set; null: what suits the model, else 5
         learn_rates: bool = True,  # one inner rate a tensor, meta-learned (Li et al. 2017)
         adapt: Annotated[
             str | None,
@@ -113,7 +116,7 @@ class GradientLearner:
             )
         self.model, self.objective = model, objective
         self.inner_lr = INNER_LR if inner_lr is None else inner_lr
-        self.inner_steps = inner_steps
+        self.inner_steps = inner_steps or INNER_STEPS
         self.learn_rates, self.chunk = learn_rates, chunk
         self.advice = (
             f"{model.advice}learner.learn_rates=true, another learner.inner_lr,\n  another train.lr"
@@ -127,7 +130,7 @@ class GradientLearner:
             self.known = KnownFeatures(model, run_by)
         self.exact = self.differentiation is EXACT
         self.rates = [f"rate.{name}" for name in (*sorted(self.adapted), *model.added)]
-        self.undecayed = frozenset(self.rates)
+        self.logarithms = frozenset(self.rates)
         self.add_gradient: AddGradient = type(self).add_meta_gradient
         self.use(replace(run_by, chunk=chunk or 1))
 

@@ -64,12 +64,13 @@ class MetaLearner(Learner, Protocol):
 
     Attributes:
         advice: options that may help where nothing is learned, as the end of a sentence.
-        undecayed: the meta-parameters that weight decay leaves alone, whatever their shape.
+        logarithms: the meta-parameters that are logarithms of positive numbers, such as learned
+            rates.
         exact: whether the meta-gradient is the derivative of the query loss after adapting.
     """
 
     advice: str
-    undecayed: frozenset[str]
+    logarithms: frozenset[str]
     exact: bool
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:

@@ -17,11 +17,16 @@ class AdamW:
     Args:
         meta: the meta-parameters, updated in place.
         lr: peak learning rate.
+        rate_lr: that of `logarithms`.
         weight_decay: of matrices; vectors and scalars, such as biases and norms, do not decay.
         clip_norm: the gradient is scaled down to this norm where it is longer.
         warmup_steps: steps to the peak.
         steps: where the rate reaches zero.
-        undecayed: the names of others that do not, such as learned rates.
+        joint_steps: the first so many have no gradient of `logarithms`, whose warm-up begins behind
+            them.
+        logarithms: the names of those that are logarithms of positive numbers, such as learned
+            inner rates. They do not decay, and have a learning rate of their own: a factor of two
+            is as far for each of them, whatever the size of the model's weights.
     """
 
     def __init__(
@@ -29,18 +34,30 @@ class AdamW:
         meta: Parameters,
         *,
         lr: float,
+        rate_lr: float,
         weight_decay: float,
         clip_norm: float,
         warmup_steps: int,
         steps: int,
-        undecayed: frozenset[str] = frozenset(),
+        joint_steps: int = 0,
+        logarithms: frozenset[str] = frozenset(),
     ) -> None:
         self.meta, self.lr, self.clip_norm = meta, lr, clip_norm
-        self.warmup_steps, self.steps = warmup_steps, steps
-        decaying = {n for n, value in meta.items() if value.ndim > 1 and n not in undecayed}
+        self.warmup_steps, self.steps, self.joint_steps = warmup_steps, steps, joint_steps
+        matrices = {name for name, value in meta.items() if value.ndim > 1} - logarithms
+        others = meta.keys() - matrices - logarithms
         groups = [
-            {"params": [meta[n] for n in meta if n in decaying], "weight_decay": weight_decay},
-            {"params": [meta[n] for n in meta if n not in decaying], "weight_decay": 0.0},
+            {
+                "params": [meta[name] for name in meta if name in names],
+                "weight_decay": decay,
+                "peak": peak,
+                "begin": begin,
+            }
+            for names, decay, peak, begin in (
+                (matrices, weight_decay, lr, 0),
+                (others, 0.0, lr, 0),
+                (logarithms, 0.0, rate_lr, joint_steps),
+            )
         ]
         self._adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
         for value in meta.values():  # torch would make the same at the first step
@@ -51,16 +68,26 @@ class AdamW:
             }
 
     def rate(self, step: int) -> float:
-        """The learning rate of outer step `step`, counted from 1."""
-        if step <= self.warmup_steps:
-            return self.lr * step / self.warmup_steps
-        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        """The learning rate of outer step `step`, counted from 1, of all but the logarithms."""
+        return self.lr * self.share(step)
+
+    def share(self, step: int, begin: int = 0) -> float:
+        """The share of its peak that a rate has at outer step `step`, counted from 1.
+
+        Args:
+            step: of training.
+            begin: the last step before the warm-up.
+        """
+        if step <= begin + self.warmup_steps:
+            return max(0, step - begin) / max(1, self.warmup_steps)
+        past = begin + self.warmup_steps
+        done = (step - past) / max(1, self.steps - past)
+        return (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
     def update(self, gradient: Mapping[str, Tensor], step: int) -> None:
         """Move the meta-parameters by one step against `gradient`; what it lacks stays."""
         for group in self._adamw.param_groups:
-            group["lr"] = self.rate(step)
+            group["lr"] = group["peak"] * self.share(step, group["begin"])
         for name, value in self.meta.items():
             value.grad = gradient.get(name)
         torch.nn.utils.clip_grads_with_norm_(

@@ -45,7 +45,7 @@ def test_a_choice_is_listed_with_every_option_its_default_and_its_meaning(group,
 def test_what_an_option_may_be_is_said_in_full():
     words = " ".join(listing(["learner=maml", "model=transformer"]).split())
     assert "learner.inner_lr=null a number or null, above 0: of every inner step" in words
-    assert "learner.inner_steps=5 a whole number, at least 1: gradient steps" in words
+    assert "learner.inner_steps=null a whole number or null, at least 1: gradient steps" in words
     assert "model.norm=pre pre | post: before what a block reads" in words
     assert "model.dropout=0.1 a number, 0 or more and below 1: probability" in words
 

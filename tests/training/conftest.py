@@ -32,7 +32,7 @@ class Quadratic:
     """The loss of the episode of seed s is |θ - c(s)|²/2, its gradient θ - c(s)."""
 
     exact = True
-    undecayed: frozenset[str] = frozenset()
+    logarithms: frozenset[str] = frozenset()
     advice = "another train.lr"
     lower: ClassVar[str] = "learner.inner_lr, "
 

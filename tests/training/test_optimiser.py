@@ -13,6 +13,7 @@ from metaformer_cli.training.optimiser import AdamW, gradient_norm
 SHAPES = {"matrix": (3, 4), "vector": (5,), "scalar": ()}
 OPTIONS: dict[str, Any] = {
     "lr": 0.03,
+    "rate_lr": 0.2,
     "weight_decay": 0.1,
     "clip_norm": 1.0,
     "warmup_steps": 3,
@@ -36,6 +37,7 @@ def test_it_is_torchs_adamw_with_clipping_warm_up_and_a_cosine(
     ours = AdamW(
         meta,
         lr=lr,
+        rate_lr=1.0,
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         warmup_steps=warmup_steps,
@@ -114,8 +116,36 @@ def test_the_norm_of_a_gradient_is_that_of_all_its_numbers():
     torch.testing.assert_close(gradient_norm(gradient), flat.square().sum().sqrt())
 
 
-def test_what_is_named_does_not_decay_whatever_its_shape():
+def test_logarithms_do_not_decay_whatever_their_shape():
     meta = parameters()
-    optimiser = AdamW(meta, **OPTIONS, undecayed=frozenset({"matrix"}))
+    optimiser = AdamW(meta, **OPTIONS, logarithms=frozenset({"matrix"}))
     optimiser.update({name: torch.zeros_like(value) for name, value in meta.items()}, 1)
     assert all(torch.equal(meta[name], value) for name, value in parameters().items())
+
+
+def test_logarithms_move_at_a_rate_of_their_own_and_others_as_without_them():
+    gradient = parameters(1)
+    meta, plain = parameters(), parameters()
+    optimiser = AdamW(meta, **OPTIONS, logarithms=frozenset({"scalar"}))
+    alone = AdamW(plain, **OPTIONS)
+    fast = {"scalar": plain["scalar"].clone()}
+    faster = AdamW(fast, **OPTIONS | {"lr": OPTIONS["rate_lr"], "clip_norm": 1e9})
+    clipped = gradient["scalar"] / gradient_norm(gradient)  # as the whole gradient is
+    for step in range(1, 9):
+        optimiser.update(gradient, step)
+        alone.update(gradient, step)
+        faster.update({"scalar": clipped}, step)
+    torch.testing.assert_close(meta["scalar"], fast["scalar"])
+    assert meta["scalar"] != plain["scalar"]
+    for name in ("matrix", "vector"):
+        torch.testing.assert_close(meta[name], plain[name])
+
+
+def test_behind_joint_steps_logarithms_begin_as_all_do_at_the_start():
+    early = AdamW(parameters(), **OPTIONS | {"steps": 7})
+    late = AdamW(parameters(), **OPTIONS | {"steps": 12}, joint_steps=5)
+    assert [late.share(step, begin=5) for step in range(1, 6)] == [0.0] * 5
+    assert [late.share(5 + step, begin=5) for step in range(1, 8)] == [
+        early.share(step) for step in range(1, 8)
+    ]
+    assert late.share(12, begin=5) == 0.0

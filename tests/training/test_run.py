@@ -18,7 +18,7 @@ STATE = {"task": "{}", "model": ""}
 
 
 def optimiser() -> AdamW:
-    return AdamW(META, lr=0.1, weight_decay=0, clip_norm=1, warmup_steps=0, steps=9)
+    return AdamW(META, lr=0.1, rate_lr=0.1, weight_decay=0, clip_norm=1, warmup_steps=0, steps=9)
 
 
 @pytest.fixture
