@@ -195,7 +195,6 @@ def build_and_train(
     optimiser = build_optimiser(config, built)
     run = Run(folder, asdict(config), built.state, record.to_json(), first, options.keep)
     progress = restore(resumed, optimiser, run, file, changed=changed)
-    sampler = training_sampler(task, splits["train"], config.seed)
     judging = validation_sampler(task, splits["valid"])
     assert options.valid_episodes is not None, "what suits the model takes the place of null"
     valid_episodes = [judging.episode(i) for i in processes.share(options.valid_episodes)]
@@ -205,6 +204,8 @@ def build_and_train(
     assert options.joint_steps is not None
     assert options.meta_batch is not None
     assert options.eval_every is not None
+    joint_episodes = options.joint_steps * options.meta_batch
+    sampler = training_sampler(task, splits["train"], config.seed, joint_episodes)
     # of full size, which training episodes need not have
     episode = judging_sampler(task, splits["train"], "train").episode(0).to(device)
     if device.startswith("cuda"):

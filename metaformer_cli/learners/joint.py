@@ -17,7 +17,10 @@ from metaformer_cli.models.model import Model, Parameters
 
 @learner(
     "joint",
-    refuses={"train.joint_steps": "all its steps are such already"},
+    refuses={
+        "train.joint_steps": "all its steps are such already",
+        "task.renamed": "what was renamed can be learned by adapting alone, and it trains without",
+    },
     fixes=("learn_rates",),
 )
 class Joint(GradientLearner):

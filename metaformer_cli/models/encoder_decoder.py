@@ -41,6 +41,8 @@ MEMORY: Final = "memory"  # the source's last vectors, among the decoder's input
     rules=(divisible("width", "heads"),),
     suits={
         "learner.inner_lr": 0.1,
+        "learner.inner_steps": 20,  # of a new language's letters each must first be found
+        "task.renamed": 0.7,
         "train.steps": 460,
         "train.joint_steps": 400,
         "train.meta_batch": 2,

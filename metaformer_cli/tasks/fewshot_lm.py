@@ -35,6 +35,7 @@ from metaformer_cli.episode import (
     Score,
     derive_seed,
 )
+from metaformer_cli.tasks.renaming import with_letters_renamed
 from metaformer_cli.tasks.sampling import Windows, drawn, extend
 from metaformer_cli.tasks.task import Task, cut, drawn_of_one, evenly, spread
 from metaformer_cli.tasks.text_floors import ORDER, gzip_bits, ngram_bits
@@ -95,6 +96,10 @@ class FewShotLanguageModel(Task):
         min_shots: Annotated[
             int | None, at_least(1)
         ] = None,  # training draws shots from [min_shots, shots]; null: fixed
+        renamed: Annotated[
+            float | None, fraction
+        ] = None,  # share of the episodes to meta-train on whose letters are renamed at random,
+        # as if of a new language; null: what suits the model, else 0
         tokens: Literal["bytes", "bpe"] = "bytes",  # of texts: bytes, or a BPE trained on them
         vocab_size: Annotated[int, at_least(300)] = 3000,  # of tokens=bpe
         max_tokens: Annotated[int, at_least(2)] = 128,  # context: a passage is cut after so many
@@ -110,6 +115,7 @@ class FewShotLanguageModel(Task):
         sample_seed: Annotated[int, at_least(0)] = 0,  # predict: another, other continuations
     ) -> None:
         self.shots, self.queries, self.min_shots = shots, queries, min_shots or shots
+        self.renamed = renamed or 0.0
         self.vocab_size = SMALLEST if tokens == "bytes" else vocab_size
         self.max_tokens, self.text_field = max_tokens, text_field or "text"
         self.new_tokens, self.temperature = new_tokens, temperature
@@ -197,6 +203,12 @@ class FewShotLanguageModel(Task):
         """Draw a group, and passages of it without replacement."""
         shots = rng.randint(self.min_shots if training else self.shots, self.shots)
         return drawn_of_one(groups, rng, shots, self.queries, self.words[2])
+
+    def augmented(self, drawn: Drawn, groups: Groups, rng: random.Random) -> Drawn:
+        """Some with their letters renamed."""
+        if rng.random() < self.renamed:
+            return with_letters_renamed(drawn, groups, rng)
+        return drawn
 
     def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
         """Packed tokens, and the token after each; after an empty passage nothing is asked."""

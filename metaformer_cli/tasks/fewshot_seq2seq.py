@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from metaformer_cli.choices import at_least, at_most, task
+from metaformer_cli.choices import at_least, at_most, fraction, task
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.files import Record, text_of
 from metaformer_cli.data.tokenizer import CLS, PAD, SMALLEST, TextTokenizer
@@ -32,6 +32,7 @@ from metaformer_cli.episode import (
 )
 from metaformer_cli.tasks import pair_scores
 from metaformer_cli.tasks.beam_search import Hypothesis, beam_search
+from metaformer_cli.tasks.renaming import with_letters_renamed
 from metaformer_cli.tasks.task import Task, cut, drawn_of_one, spread
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class FewShotSequenceToSequence(Task):
         min_shots: Annotated[
             int | None, at_least(1)
         ] = None,  # training draws shots from [min_shots, shots]; null: fixed
+        renamed: Annotated[
+            float | None, fraction
+        ] = None,  # share of the episodes to meta-train on whose sources' letters are renamed at
+        # random, as if of a new language; null: what suits the model, else 0
         scores: Literal["transduction", "translation"] = "transduction",  # exact match and symbol
         # errors, or chrF and BLEU
         tokens: Literal["symbols", "bytes", "bpe"]
@@ -101,6 +106,7 @@ class FewShotSequenceToSequence(Task):
         target_field: str | None = None,  # predict: the column of the support file; null: target
     ) -> None:
         self.shots, self.queries, self.min_shots = shots, queries, min_shots or shots
+        self.renamed = renamed or 0.0
         self.translates = scores == "translation"
         self.tokens = tokens or ("bpe" if self.translates else "symbols")
         self.vocab_size = SMALLEST if self.tokens == "bytes" else vocab_size
@@ -201,6 +207,12 @@ class FewShotSequenceToSequence(Task):
         """Draw a language, and pairs of it without replacement."""
         shots = rng.randint(self.min_shots if training else self.shots, self.shots)
         return drawn_of_one(groups, rng, shots, self.queries, self.words[2])
+
+    def augmented(self, drawn: Drawn, groups: Groups, rng: random.Random) -> Drawn:
+        """Some with their sources' letters renamed."""
+        if rng.random() < self.renamed:
+            return with_letters_renamed(drawn, groups, rng)
+        return drawn
 
     def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
         """Packed tokens of both sides, and the token after each of the targets'."""

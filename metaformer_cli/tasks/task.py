@@ -89,6 +89,17 @@ class Task:
         """
         raise NotImplementedError
 
+    def augmented(self, drawn: Drawn, groups: Groups, rng: random.Random) -> Drawn:
+        """An episode to meta-train on, changed as those to be judged on never are; by itself not.
+
+        Args:
+            drawn: the episode.
+            groups: what it was drawn from.
+            rng: decides everything.
+        """
+        del groups, rng
+        return drawn
+
     def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
         """A model's inputs and targets of some rows of an episode."""
         raise NotImplementedError
@@ -177,25 +188,47 @@ class EpisodeSampler:
         name: what the draws are named after, such as the split.
         seed: what they are drawn from.
         training: whether they may vary as training episodes do.
+        augmented_from: the index of the first that is augmented; None: none is.
     """
 
     def __init__(
-        self, task: Task, groups: Groups, *, name: str, seed: int, training: bool = False
+        self,
+        task: Task,
+        groups: Groups,
+        *,
+        name: str,
+        seed: int,
+        training: bool = False,
+        augmented_from: int | None = None,
     ) -> None:
         self.task, self.groups = task, groups
         self.name, self.seed, self.training = name, seed, training
+        self.augmented_from = augmented_from
 
     def episode(self, index: int) -> Episode:
         """The episode of this index."""
         seed = derive_seed(self.seed, self.name, index)
-        drawn = self.task.draw(self.groups, random.Random(seed), training=self.training)
+        rng = random.Random(seed)
+        drawn = self.task.draw(self.groups, rng, training=self.training)
+        if self.augmented_from is not None and index >= self.augmented_from:
+            drawn = self.task.augmented(drawn, self.groups, rng)
         support = self.task.read(drawn.support, drawn)
         return Episode(support, self.task.read(drawn.query, drawn), drawn.groups, seed)
 
 
-def training_sampler(task: Task, groups: Groups, seed: int) -> EpisodeSampler:
-    """Of the episodes that a run of that seed trains on."""
-    return EpisodeSampler(task, groups, name="train", seed=seed, training=True)
+def training_sampler(task: Task, groups: Groups, seed: int, joint: int = 0) -> EpisodeSampler:
+    """Of the episodes that a run of that seed trains on.
+
+    Args:
+        task: draws and reads them.
+        groups: of the training split.
+        seed: of the run.
+        joint: the first so many are trained on without adapting to them. They are not augmented:
+            what was renamed can be learned by adapting alone.
+    """
+    return EpisodeSampler(
+        task, groups, name="train", seed=seed, training=True, augmented_from=joint
+    )
 
 
 def validation_sampler(task: Task, groups: Groups) -> EpisodeSampler:
