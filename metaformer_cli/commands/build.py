@@ -20,10 +20,10 @@ from metaformer_cli.training.launch import ALONE, Place
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import (
+        CheckpointCommand,
         DataCommand,
         EvalCommand,
         ModelCommand,
-        PredictCommand,
         Values,
     )
     from metaformer_cli.learners.engine import Engine
@@ -224,7 +224,7 @@ def learned(task: Task, checkpoint: Checkpoint, source: str) -> dict[str, str]:
     return state
 
 
-def load_judged(file: Path, config: EvalCommand | PredictCommand) -> Checkpoint:
+def load_judged(file: Path, config: EvalCommand | CheckpointCommand) -> Checkpoint:
     """The checkpoint that `ckpt` means, or the mean of the last ones of its run.
 
     Raises:

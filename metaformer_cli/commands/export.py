@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaformer_cli import __version__
 from metaformer_cli.atomic import replacing_folder
-from metaformer_cli.commands.build import Built, build, build_task, print_unread
+from metaformer_cli.commands.build import Built, build, build_task, load_judged, print_unread
 from metaformer_cli.config.registry import choice
 from metaformer_cli.config.saved import checkpoint_file
 from metaformer_cli.data.files import read_records
@@ -85,10 +85,7 @@ def export(config: ExportCommand) -> None:
         )
     task = build_task(config)
     file = checkpoint_file(config.ckpt)
-
-    from metaformer_cli.training.checkpoint import load
-
-    built = build(config, task, {}, "cpu", load(file), file=file)
+    built = build(config, task, {}, "cpu", load_judged(file, config), file=file)
     model: Model = built.learner.model
     adapted = Adapted.to(config.support, task, built) if config.support else None
     parameters = built.meta if adapted is None else adapted.predictor.parameters

@@ -1,4 +1,4 @@
-"""`train train.keep=N`, then `eval` and `predict` with `average=N`."""
+"""`train train.keep=N`, then `eval`, `predict` and `export` with `average=N`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def test_predict_answers_by_it(metaformer, kept, tmp_path):
     words = (f"support={tmp_path / 's.csv'}", f"query={tmp_path / 'q.csv'}")
     answer = metaformer("predict", f"ckpt={kept}", "average=2", *words, f"out={tmp_path / 'o.csv'}")
     assert answer.code == 0, answer
+
+
+def test_export_writes_it(metaformer, kept, tmp_path):
+    answer = metaformer("export", f"ckpt={kept}", "average=2", f"out={tmp_path / 'out'}")
+    assert answer.code == 0, answer
+    found = safetensors.torch.load_file(tmp_path / "out/model.safetensors")
+    files = [kept / f"checkpoints/step-{step}.safetensors" for step in (3, 6)]
+    one, other = map(safetensors.torch.load_file, files)
+    learned = [name for name in found if f"meta/{name}" in one]
+    assert len(learned) > 10
+    for name in learned:
+        mean = (one[f"meta/{name}"] + other[f"meta/{name}"]) / 2
+        torch.testing.assert_close(found[name], mean)
 
 
 def test_what_cannot_be_averaged_is_refused_in_one_line(metaformer, kept, tiny_run):
