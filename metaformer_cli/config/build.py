@@ -136,6 +136,8 @@ def _fill_what_suits(values: Values) -> None:
     refused = {key for own in chosen.values() for key in own["refuses"] or ()}
     suits = chosen["model"]["suits"] or {} if "model" in chosen else {}
     given = {key: value for key, value in suits.items() if key not in refused}
+    if "train.joint_lr" in refused:  # all its steps are joint
+        given["train.lr"] = {**SUITS_MOST, **suits}["train.joint_lr"]
     for key, suiting in {**SUITS_MOST, **given}.items():
         group, _, name = key.partition(".")
         own = values.get(group)

@@ -29,10 +29,12 @@ class Train:
     # 0.001
     rate_lr: Annotated[float | None, positive] = None  # the same, of the logarithms of learned
     # inner rates and scales; null: what suits the model, else 0.03
+    joint_lr: Annotated[float | None, positive] = None  # the same, of the joint steps; null: what
+    # suits the model, else 0.001
     start_share: Annotated[float | None, fraction] = None  # of the start, in the weights that are
     # validated and kept as the best (Wortsman et al. 2022); null: what suits the model, else 0
     warmup_steps: Annotated[int | None, at_least(0)] = None  # linear, then cosine to zero at
-    # `steps`; null: what suits the model, else 10
+    # `steps`, and likewise of the joint steps; null: what suits the model, else 10
     weight_decay: Annotated[float, at_least(0)] = 0.01  # AdamW, a step and unit of rate
     clip_norm: Annotated[float, positive] = 1.0  # of the whole meta-gradient
     log_every: Annotated[int, at_least(1), tunable] = 10  # steps
@@ -198,6 +200,7 @@ SUITS_MOST: Final[Values] = {
     "train.meta_batch": 4,
     "train.lr": 1e-3,
     "train.rate_lr": 0.03,
+    "train.joint_lr": 1e-3,
     "train.start_share": 0.0,
     "train.warmup_steps": 10,
     "train.eval_every": 20,

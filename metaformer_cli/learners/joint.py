@@ -19,6 +19,7 @@ from metaformer_cli.models.model import Model, Parameters
     "joint",
     refuses={
         "train.joint_steps": "all its steps are such already",
+        "train.joint_lr": "all its steps are such, and their rate is train.lr",
         "task.renamed": "what was renamed can be learned by adapting alone, and it trains without",
     },
     fixes=("learn_rates",),

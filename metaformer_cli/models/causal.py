@@ -44,6 +44,8 @@ class Reader(Protocol):
     suits={
         "learner.inner_lr": 0.3,
         "train.lr": 0.003,
+        "train.joint_lr": 0.003,
+        "train.rate_lr": 0.1,
         "train.steps": 150,
         "train.meta_batch": 2,
         "train.warmup_steps": 20,

@@ -46,7 +46,9 @@ MEMORY: Final = "memory"  # the source's last vectors, among the decoder's input
         "train.steps": 460,
         "train.joint_steps": 400,
         "train.meta_batch": 2,
-        "train.lr": 0.0015,
+        "train.joint_lr": 0.0015,
+        "train.lr": 3e-4,
+        "train.rate_lr": 0.1,
         "train.warmup_steps": 50,
         "train.eval_every": 230,
         "train.valid_episodes": 16,  # each is a search

@@ -52,6 +52,7 @@ class BroughtClassifier(Classifier):
         "learner.inner_lr": 0.3,
         "learner.adapt": "head",
         "train.lr": 3e-5,
+        "train.joint_lr": 3e-5,
         "train.start_share": 0.5,
     }
     refuses: ClassVar[Mapping[str, str]] = {

@@ -14,16 +14,18 @@ from metaformer_cli.models.model import Parameters
 class AdamW:
     """AdamW (Loshchilov & Hutter 2019), its rate warmed up linearly, then a cosine down to zero.
 
+    A joint start has a warm-up and a cosine of its own, and meta-training begins anew behind it.
+
     Args:
         meta: the meta-parameters, updated in place.
-        lr: peak learning rate.
+        lr: peak learning rate of meta-training.
         rate_lr: that of `logarithms`.
+        joint_lr: peak learning rate of the joint start.
         weight_decay: of matrices; vectors and scalars, such as biases and norms, do not decay.
         clip_norm: the gradient is scaled down to this norm where it is longer.
-        warmup_steps: steps to the peak.
-        steps: where the rate reaches zero.
-        joint_steps: the first so many have no gradient of `logarithms`, whose warm-up begins behind
-            them.
+        warmup_steps: steps to a peak.
+        joint_steps: the first so many are the joint start.
+        steps: in all: where the rate reaches zero.
         logarithms: the names of those that are logarithms of positive numbers, such as learned
             inner rates. They do not decay, and have a learning rate of their own: a factor of two
             is as far for each of them, whatever the size of the model's weights.
@@ -39,24 +41,20 @@ class AdamW:
         clip_norm: float,
         warmup_steps: int,
         steps: int,
+        joint_lr: float = 0.0,
         joint_steps: int = 0,
         logarithms: frozenset[str] = frozenset(),
     ) -> None:
-        self.meta, self.lr, self.clip_norm = meta, lr, clip_norm
-        self.warmup_steps, self.steps, self.joint_steps = warmup_steps, steps, joint_steps
+        self.meta, self.lr, self.joint_lr, self.clip_norm = meta, lr, joint_lr, clip_norm
+        self.warmup_steps, self.joint_steps, self.steps = warmup_steps, joint_steps, steps
         matrices = {name for name, value in meta.items() if value.ndim > 1} - logarithms
         others = meta.keys() - matrices - logarithms
         groups = [
-            {
-                "params": [meta[name] for name in meta if name in names],
-                "weight_decay": decay,
-                "peak": peak,
-                "begin": begin,
-            }
-            for names, decay, peak, begin in (
-                (matrices, weight_decay, lr, 0),
-                (others, 0.0, lr, 0),
-                (logarithms, 0.0, rate_lr, joint_steps),
+            {"params": [meta[n] for n in meta if n in names], "weight_decay": decay, "times": times}
+            for names, decay, times in (
+                (matrices, weight_decay, 1.0),
+                (others, 0.0, 1.0),
+                (logarithms, 0.0, rate_lr / lr),
             )
         ]
         self._adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
@@ -69,25 +67,21 @@ class AdamW:
 
     def rate(self, step: int) -> float:
         """The learning rate of outer step `step`, counted from 1, of all but the logarithms."""
-        return self.lr * self.share(step)
+        if step <= self.joint_steps:
+            return self.joint_lr * self._share(step, self.joint_steps)
+        return self.lr * self._share(step - self.joint_steps, self.steps - self.joint_steps)
 
-    def share(self, step: int, begin: int = 0) -> float:
-        """The share of its peak that a rate has at outer step `step`, counted from 1.
-
-        Args:
-            step: of training.
-            begin: the last step before the warm-up.
-        """
-        if step <= begin + self.warmup_steps:
-            return max(0, step - begin) / max(1, self.warmup_steps)
-        past = begin + self.warmup_steps
-        done = (step - past) / max(1, self.steps - past)
+    def _share(self, step: int, steps: int) -> float:
+        """The share of its peak that a rate has at a step of so many."""
+        if step <= self.warmup_steps:
+            return step / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
         return (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
     def update(self, gradient: Mapping[str, Tensor], step: int) -> None:
         """Move the meta-parameters by one step against `gradient`; what it lacks stays."""
         for group in self._adamw.param_groups:
-            group["lr"] = group["peak"] * self.share(step, group["begin"])
+            group["lr"] = self.rate(step) * group["times"]
         for name, value in self.meta.items():
             value.grad = gradient.get(name)
         torch.nn.utils.clip_grads_with_norm_(

@@ -21,7 +21,7 @@ SLOW = '''
 from metaformer_cli.choices import model
 
 
-@model("slow", suits={"train.steps": 1200, "train.joint_steps": 1000})
+@model("slow", suits={"train.steps": 1200, "train.joint_steps": 1000, "train.joint_lr": 0.5})
 class Slow:
     """Slow."""
 '''
@@ -198,5 +198,7 @@ def test_a_model_may_say_how_long_to_train_but_not_what_the_learner_refuses(tmp_
     ]
     assert [own.steps for own in found] == [1200, 1200]
     assert [own.joint_steps for own in found] == [1000, 0]
+    assert [own.joint_lr for own in found] == [0.5, 0.001]
+    assert [own.lr for own in found] == [0.001, 0.5]
     given = tree(model={"name": "slow"}, learner={"name": "joint"}, train={"joint_steps": 5})
     assert "train.joint_steps=5 and learner=joint: all its steps are such" in refusal(given)

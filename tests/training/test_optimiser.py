@@ -141,11 +141,10 @@ def test_logarithms_move_at_a_rate_of_their_own_and_others_as_without_them():
         torch.testing.assert_close(meta[name], plain[name])
 
 
-def test_behind_joint_steps_logarithms_begin_as_all_do_at_the_start():
-    early = AdamW(parameters(), **OPTIONS | {"steps": 7})
-    late = AdamW(parameters(), **OPTIONS | {"steps": 12}, joint_steps=5)
-    assert [late.share(step, begin=5) for step in range(1, 6)] == [0.0] * 5
-    assert [late.share(5 + step, begin=5) for step in range(1, 8)] == [
-        early.share(step) for step in range(1, 8)
-    ]
-    assert late.share(12, begin=5) == 0.0
+def test_a_joint_start_and_what_follows_are_two_trainings_one_behind_the_other():
+    whole = AdamW(parameters(), **OPTIONS | {"steps": 12}, joint_lr=0.5, joint_steps=5)
+    start = AdamW(parameters(), **OPTIONS | {"steps": 5, "lr": 0.5})
+    rest = AdamW(parameters(), **OPTIONS | {"steps": 7})
+    found = [whole.rate(step) for step in range(1, 13)]
+    assert found[:5] == [start.rate(step) for step in range(1, 6)]
+    assert found[5:] == [rest.rate(step) for step in range(1, 8)]
