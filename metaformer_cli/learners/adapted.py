@@ -34,6 +34,12 @@ def adapted_names(model: Model, adapt: str) -> frozenset[str]:
     return frozenset(name for name in meta if model.layer_of(name) >= model.layers - last)
 
 
+def adapted_shapes(model: Model, adapted: frozenset[str]) -> dict[str, tuple[int, ...]]:
+    """The shapes of those meta-parameters, and of what the model adds: see `Model.added`."""
+    own = {name: tuple(value.shape) for name, value in model.used.items() if name in adapted}
+    return own | dict(model.added)
+
+
 def trunk_depth(model: Model, adapted: frozenset[str]) -> int:
     """The number of the lowest layer that adapts; 0 where that is no more than embedding."""
     lowest = min((model.layer_of(name) for name in adapted), default=model.layers + 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -131,6 +131,11 @@ class FeatureLearner:
         """Keep the features of the support set, read once: one predictor."""
         read = {**support.inputs, "targets": support.targets}
         yield AdaptedFeatures(self, meta, self.known.features(meta, support), read)
+
+    def at(self, done: float) -> Self:
+        """Itself: it learns in the same way from the first outer step to the last."""
+        del done
+        return self
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""

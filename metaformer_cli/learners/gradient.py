@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from metaformer_cli.learners.engine import Engine, Function, in_float
 from metaformer_cli.learners.inner_loop import (
     EXACT,
     Differentiation,
+    Loss,
     PullBack,
     Step,
     descend,
@@ -138,7 +139,7 @@ class GradientLearner:
         """Run inner loops by another engine."""
         self.engine = engine
         shared = {name: value.ndim for name, value in self.model.named_parameters()}
-        shared |= {name: value.ndim for name, value in self.first_rates().items()}
+        shared |= {n: value.ndim for n, value in self.at_step(self.first_rates(), 0).items()}
         varying = {**self.model.varying, HIDDEN: 0}
         run = partial(engine.run, shared=shared, varying=varying)
         self.run_trunk = run(self.trunk, plain=False)
@@ -169,6 +170,11 @@ class GradientLearner:
         """α of the adapted tensor `name`."""
         return phi[f"rate.{name}"].exp() if self.learn_rates else self.inner_lr
 
+    def gradient(self, phi: Parameters, loss: Loss, theta: Parameters) -> Parameters:
+        """What a step goes down: ∇L(θ)."""
+        del phi
+        return self.engine.gradient(loss, theta)
+
     def step(self, theta: Parameters, phi: Parameters, batch: Inputs) -> Parameters:
         """θₖ₊₁ from θₖ, on the support set: θ - α∇L(θ)."""
 
@@ -177,7 +183,7 @@ class GradientLearner:
             return self.objective.loss(outputs, batch["targets"])
 
         rates = {name: self.rate(name, phi) for name in theta}
-        return sgd_step(self.engine.gradient, loss, theta, rates)
+        return sgd_step(partial(self.gradient, phi), loss, theta, rates)
 
     def query_loss(
         self, theta: Parameters, phi: Parameters, batch: Inputs
@@ -205,6 +211,11 @@ class GradientLearner:
         }
 
     # How the parts make a meta-gradient and an adapted model.
+
+    def at(self, done: float) -> Self:
+        """Itself: it learns in the same way from the first outer step to the last."""
+        del done
+        return self
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""
@@ -245,14 +256,22 @@ class GradientLearner:
 
         return Start(theta | added, phi | trunk, phi | query_trunk, support, query, back)
 
-    def steps(self, support: Batch, run_step: Function | None = None) -> list[Step]:
-        """The K inner steps on a support set; on an empty one, they leave θ as it is."""
+    def at_step(self, phi: Parameters, k: int) -> Parameters:
+        """φ of step k, counted from 0."""
+        del k
+        return phi
+
+    def steps(
+        self, support: Batch, first: Parameters, run_step: Function | None = None
+    ) -> list[Step]:
+        """The K inner steps on a support set, from θ₀; on an empty one, they leave θ as it is."""
+        del first  # plain gradient descent does not look back
         run = run_step or self.run_step
         if support.empty:
             return [lambda theta, _: theta] * self.inner_steps
 
         def step(k: int) -> Step:
-            return lambda theta, phi: run(theta, phi, support.draw(k))
+            return lambda theta, phi: run(theta, self.at_step(phi, k), support.draw(k))
 
         return [step(k) for k in range(self.inner_steps)]
 
@@ -309,8 +328,9 @@ class GradientLearner:
 
         yield predictor(theta | added)
         run_step = self.in_parts() if len(support.rows) > PART else self.run_step_alone
-        steps = self.steps(batch, run_step)
-        yield from map(predictor, descend(steps, theta | added, phi | trunk))
+        theta |= added
+        steps = self.steps(batch, theta, run_step)
+        yield from map(predictor, descend(steps, theta, phi | trunk))
 
     def in_parts(self) -> Function:
         """`step`, run as plain autograd: what reads in parts can be neither mapped nor compiled."""

@@ -73,6 +73,9 @@ class MetaLearner(Learner, Protocol):
     logarithms: frozenset[str]
     exact: bool
 
+    def at(self, done: float) -> MetaLearner:
+        """The learner as it learns once that share of the outer steps is done."""
+
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""
 

@@ -56,7 +56,8 @@ class MAML(GradientLearner):
     ) -> tuple[list[float], list[Tensor]]:
         """∇_meta L(θ_K; query), with memory flat in the number of steps."""
         start = self.begin(total, meta, episodes)
-        adapted, back_to_start = self.unroll(self.steps(start.support), start.theta, start.phi)
+        steps = self.steps(start.support, start.theta)
+        adapted, back_to_start = self.unroll(steps, start.theta, start.phi)
         losses, outputs, of_adapted, of_query_phi = self.judge_queries(
             adapted, start.query_phi, start.query
         )

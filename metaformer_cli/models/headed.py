@@ -26,7 +26,6 @@ class Headed(FeatureModel):
     """
 
     advice: ClassVar[str] = "model.head=prototype, "
-    added: ClassVar[tuple[str, ...]] = ("classifier.weight", "classifier.bias")
 
     def __init__(
         self,
@@ -38,10 +37,16 @@ class Headed(FeatureModel):
         ] = "cosine",  # where an episode's classifier starts
     ) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, make_head(head, width=encoder.width, ways=ways)
+        self.encoder, self.ways = encoder, ways
         self.layers, self.dropout = encoder.layers, encoder.dropout
         self.width = encoder.width
+        self.added = {"classifier.weight": (1, self.width), "classifier.bias": (1,)}
         self.lookups = {f"encoder.{name}": rows for name, rows in encoder.lookups.items()}
+        self.use_head(head)
+
+    def use_head(self, name: str) -> None:
+        """Start classifiers by the head of that name, with first parameters of its own."""
+        self.head = make_head(name, width=self.width, ways=self.ways)
         self.starts_from_support = self.head.uses_support
         self.starting = frozenset(f"head.{name}" for name, _ in self.head.named_parameters())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -52,7 +53,8 @@ class Model(nn.Module):
             Plain gradient descent leaves all other rows as they are.
         varying: the axis of each input whose size differs between episodes of equal ways, shots
             and queries.
-        added: the names of what `start` adds.
+        added: the names of what `start` adds, with their shapes, and 1 for an axis whose size
+            differs between episodes, such as that of classes.
         starts_from_support: whether `start` reads the support set, through the whole model.
         starting: the meta-parameters that `start` alone reads.
         plain: the inputs as other programs hold them, by name, each with a first axis of examples;
@@ -68,7 +70,7 @@ class Model(nn.Module):
     dropout: float = 0.0
     lookups: Mapping[str, str]
     varying: Mapping[str, int]
-    added: ClassVar[tuple[str, ...]] = ()
+    added: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     starts_from_support: bool = False
     starting: frozenset[str] = frozenset()
     plain: ClassVar[Mapping[str, Plain]] = {}

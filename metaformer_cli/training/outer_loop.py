@@ -53,6 +53,10 @@ class Schedule:
     eval_every: int
     patience: int | None
 
+    def done(self, step: int) -> float:
+        """The share of meta-training's steps that is done after `step` of all."""
+        return (step - self.joint_steps) / (self.steps - self.joint_steps)
+
     def gives_up(self, progress: Progress) -> bool:
         """Whether validation has stopped improving; of a joint start, that ends nothing."""
         in_start = progress.step <= self.joint_steps
@@ -159,7 +163,8 @@ def meta_train(
             if joint and step <= schedule.joint_steps:
                 gradient_of, parameters = joint.gradient, meta
             else:
-                gradient_of, parameters = learner.meta_gradient, of_learner
+                now = learner.at(schedule.done(progress.step))
+                gradient_of, parameters = now.meta_gradient, of_learner
             if joint and step == schedule.joint_steps + 1:
                 metrics.say(f"step {step}: the joint start is done; meta-training begins")
                 progress = replace(progress, stale=0)  # patience is for what begins now

@@ -192,7 +192,7 @@ def test_dropout_is_drawn_anew_for_both_sets(make_learner, make_episode):
 
 def test_a_model_that_adds_to_each_episode_what_no_other_has_is_refused(points):
     class Adds(PointTransformer):
-        added = ("own",)
+        added = {"own": (1,)}  # noqa: RUF012, never changed
 
     learner, _ = points
     learner.model.__class__ = Adds

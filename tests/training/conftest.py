@@ -38,6 +38,7 @@ class Quadratic:
 
     def __init__(self, score: Callable[[Episode], float] = lambda _: 0.5) -> None:
         self.score = score
+        self.told: list[float] = []  # the shares of the outer steps that were done
 
     def initial_parameters(self) -> Parameters:
         return {"matrix": torch.ones(2, 3), "vector": torch.full((2,), 2.0)}
@@ -60,6 +61,10 @@ class Quadratic:
 
     def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
         raise NotImplementedError
+
+    def at(self, done: float) -> Quadratic:
+        self.told.append(done)
+        return self
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         shares = []
@@ -103,6 +108,7 @@ class Setting:
         "lr": 0.1,
         "weight_decay": 0.01,
         "clip_norm": 1.0,
+        "rate_lr": 0.1,
         "warmup_steps": 2,
     }
 

@@ -71,3 +71,15 @@ def test_patience_waits_for_meta_training(setting, halved):
     setting.joint = halved  # whose validations are all alike
     progress, _ = setting.train(steps=20, joint_steps=8, eval_every=2, patience=2)
     assert progress.step == 12
+
+
+def test_a_learner_is_told_what_share_of_its_own_steps_is_done_also_when_it_is_resumed(
+    setting, halved
+):
+    setting.joint = halved
+    with pytest.raises(InterruptedError):
+        setting.train(steps=6, joint_steps=2, until=4)
+    assert setting.learner.told == [0.0, 0.25, 0.5]  # the last in the step that was not done
+    setting.learner.told.clear()
+    setting.train(steps=6, joint_steps=2, resume=True)
+    assert setting.learner.told == [0.5, 0.75]
