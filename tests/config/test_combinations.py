@@ -148,5 +148,5 @@ def test_eval_without_a_checkpoint_says_which_learners_need_none():
 def test_bench_measures_learners_whose_inner_loop_can_be_run_in_several_ways():
     chosen("bench")
     assert refusal("bench", learner="metric") == (
-        "learner=metric has no inner loop to measure: expected learner=anil|fomaml|maml"
+        "learner=metric has no inner loop to measure: expected learner=anil|fomaml|maml|protomaml"
     )

@@ -88,7 +88,7 @@ def make_learner(
         options: the model's sizes, and the learner's options.
     """
     sizes = {name: options.pop(name) for name in ("width", "layers", "dropout") if name in options}
-    defaults = {"inner_lr": 0.3, "inner_steps": 2, "learn_rates": True, "lora_rank": 2}
+    defaults = {"inner_lr": 0.3, "inner_steps": 2, "lora_rank": 2}
     learner = kind(make_model(head, **sizes), CLASSIFICATION, run_by, **defaults | options)
     meta = {
         name: value.double() + 0.1 * torch.randn(value.shape, dtype=torch.float64)
