@@ -50,7 +50,7 @@ class FewShotText(NWay):
     """N-way K-shot episodes of labelled texts."""
 
     words = "class", "classes", "texts"
-    baselines = "tfidf", "probe"
+    baselines = "tfidf", "linear_probe"
 
     def __init__(
         self,

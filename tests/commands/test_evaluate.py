@@ -160,14 +160,13 @@ def test_train_and_eval_say_what_was_decided_and_left_out_of_a_file(metaformer, 
         assert notes[1:] == ["note     left out 1 row: duplicate"]
 
 
-def test_a_probe_is_judged_on_a_runs_encoder(metaformer, run):
-    for classifier in ("logistic", "centroid"):
+def test_baselines_on_features_are_judged_on_a_runs_encoder(metaformer, run):
+    for learner in ("linear_probe", "nearest_centroid"):
         for file in run.glob("eval-*.json"):
             file.unlink()
-        words = ["learner=probe", f"learner.classifier={classifier}", "eval.episodes=3"]
-        answer = metaformer("eval", f"ckpt={run}", *words)
+        answer = metaformer("eval", f"ckpt={run}", f"learner={learner}", "eval.episodes=3")
         assert answer.code == 0, answer
-        assert answer.out.startswith("probe: ")
+        assert answer.out.startswith(f"{learner}: ")
         assert report(run)["scores"]["accuracy"]["mean"] > 1 / 3
 
 

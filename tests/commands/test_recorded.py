@@ -262,7 +262,7 @@ def test_a_report_is_kept_where_other_weights_lie_in_the_same_folder(
     here, metaformer, pretrained_folder
 ):
     words = (
-        *("eval", "learner=probe", "model=pretrained", "model.path=weights", "device=cpu"),
+        *("eval", "learner=linear_probe", "model=pretrained", "model.path=weights", "device=cpu"),
         *("task.ways=2", "task.shots=2", "task.queries=2", "data=csv", "data.path=tickets.csv"),
         *("run_dir=out", "eval.episodes=2"),
     )

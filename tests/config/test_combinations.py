@@ -141,7 +141,7 @@ def test_a_learner_without_anything_to_train_is_for_eval_alone():
 def test_eval_without_a_checkpoint_says_which_learners_need_none():
     assert refusal("eval") == (
         "learner=maml needs a trained model: give ckpt=RUN_FOLDER (metaformer train makes one), "
-        "or learner=probe|setfit|tfidf|modelless|frozen"
+        "or learner=finetune|linear_probe|majority|nearest_centroid|setfit|tfidf|modelless|frozen"
     )
 
 

@@ -1,4 +1,4 @@
-"""The linear probe, against scikit-learn on features taken by hand."""
+"""Baselines on frozen features, against scikit-learn on features taken by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from metaformer_cli.episode import Episode
 from metaformer_cli.learners.engine import Engine
-from metaformer_cli.learners.probe import Probe
+from metaformer_cli.learners.linear_probe import LinearProbe
+from metaformer_cli.learners.nearest_centroid import NearestCentroid
 from metaformer_cli.tasks.classification import CLASSIFICATION
 
 
@@ -17,8 +18,8 @@ def model(make_model):
     return make_model(layers=2)
 
 
-def probe(model, classifier="logistic") -> Probe:
-    return Probe(model, CLASSIFICATION, Engine(), classifier=classifier)
+def made(kind, model):
+    return kind(model, CLASSIFICATION, Engine())
 
 
 def answers(learner, episode: Episode, meta=None):
@@ -34,26 +35,26 @@ def by_hand(model, examples):
         return normalize(torch.cat([model.encoder(inputs) for inputs in rows]))
 
 
-def test_its_scores_are_the_log_probabilities_of_scikit_learn(model, make_episode):
+def test_the_probes_scores_are_the_log_probabilities_of_scikit_learn(model, make_episode):
     linear_model = pytest.importorskip("sklearn.linear_model")
     episode = make_episode(shots=4, queries=3)
     regression = linear_model.LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced")
     regression.fit(by_hand(model, episode.support).numpy(), episode.support.targets.numpy())
     expected = regression.predict_log_proba(by_hand(model, episode.query).numpy())
-    found = answers(probe(model), episode)
+    found = answers(made(LinearProbe, model), episode)
     torch.testing.assert_close(found, torch.tensor(expected).float(), rtol=1e-3, atol=1e-4)
 
 
-def test_centroid_is_the_nearest_class_mean_by_cosine(model, make_episode):
+def test_nearest_centroid_is_the_nearest_class_mean_by_cosine(model, make_episode):
     episode = make_episode(shots=4, queries=3)
     support, query = by_hand(model, episode.support), by_hand(model, episode.query)
     means = [support[episode.support.targets == target].mean(dim=0) for target in range(3)]
     cosines = cosine_similarity(query[:, None], torch.stack(means), dim=2)
-    torch.testing.assert_close(answers(probe(model, "centroid"), episode), 10 * cosines)
+    torch.testing.assert_close(answers(made(NearestCentroid, model), episode), 10 * cosines)
 
 
 def test_a_text_is_encoded_once_until_the_encoder_changes(model, make_episode, monkeypatch):
-    learner, episodes = probe(model, "centroid"), [make_episode(0), make_episode(1)]
+    learner, episodes = made(NearestCentroid, model), [make_episode(0), make_episode(1)]
     meta = learner.initial_parameters()
     sizes, encode = [], model.encoder.forward
 
@@ -69,28 +70,28 @@ def test_a_text_is_encoded_once_until_the_encoder_changes(model, make_episode, m
     for value in meta.values():  # as an optimiser changes them
         value.mul_(1.5).add_(0.1)
     moved = answers(learner, episodes[0], meta)
-    torch.testing.assert_close(moved, answers(probe(model, "centroid"), episodes[0], meta))
+    torch.testing.assert_close(moved, answers(made(NearestCentroid, model), episodes[0], meta))
     assert not torch.allclose(moved, first[0])
     other = learner.initial_parameters()
     torch.testing.assert_close(answers(learner, episodes[0], other), first[0])
 
 
 def test_what_is_remembered_is_bounded(model, make_episode):
-    learner = probe(model, "centroid")
+    learner = made(NearestCentroid, model)
     meta, learner.known.most = learner.initial_parameters(), 7
     for seed in range(5):
         found = answers(learner, make_episode(seed), meta)
-        torch.testing.assert_close(found, answers(probe(model, "centroid"), make_episode(seed)))
+        torch.testing.assert_close(found, answers(made(NearestCentroid, model), make_episode(seed)))
         assert len(learner.known._known) <= 7
 
 
-def test_its_parameters_are_the_encoders(model):
-    names = probe(model).initial_parameters()
+def test_the_parameters_are_the_encoders(model):
+    names = made(LinearProbe, model).initial_parameters()
     assert names
     assert all(name.startswith("encoder.") for name in names)
 
 
 def test_a_model_without_features_is_refused_in_one_line():
-    with pytest.raises(ValueError, match=r"learner=probe .* gives none") as error:
-        probe(torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"compares features, .* gives none") as error:
+        made(LinearProbe, torch.nn.Linear(2, 2))
     assert "\n" not in str(error.value)
