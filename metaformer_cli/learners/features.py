@@ -8,6 +8,7 @@ Shape suffixes: N support examples, M query examples, C classes, D features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from metaformer_cli.episode import Episode, Examples, Objective, Predictor
 from metaformer_cli.learners import memory
@@ -24,6 +26,7 @@ from metaformer_cli.learners.inner_loop import gradient_of, tracked
 from metaformer_cli.learners.known import KnownFeatures
 from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.models.model import FeatureModel, Inputs, Parameters
+from metaformer_cli.models.packed import PART
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +47,8 @@ class AdaptedFeatures:
 
     def __call__(self, examples: Examples) -> Tensor:
         """The learner's scores."""
-        learner = self.learner
-        with learner.engine.products(self.features.device.type):
-            query_MD = learner.known.features(self.parameters, examples)
-            return in_float(self._scores(query_MD))
+        query_MD = self.learner.known.features(self.parameters, examples)
+        return torch.cat([self._scores(part_MD) for part_MD in torch.split(query_MD, PART)])
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """The same of inputs alone, not prepared: a pure function, which can be exported."""
@@ -97,6 +98,14 @@ class FeatureLearner:
         """The learner's own meta-parameters before training."""
         return {}
 
+    def noted(self, support: Inputs) -> Inputs:
+        """The support set's inputs, with what `scores` reads besides of them, once an episode.
+
+        Args:
+            support: with its `targets`.
+        """
+        return support
+
     def scores(
         self, meta: Parameters, support_ND: Tensor, support: Inputs, query_MD: Tensor
     ) -> Tensor:
@@ -107,6 +116,8 @@ class FeatureLearner:
             support_ND: features of the support set.
             support: its inputs, with its `targets` [N]; the numbers of classes are `classes` [C].
             query_MD: features of the queries; none may matter to another's scores.
+
+        Whatever the engine's precision, features are float32 here: a solver needs it.
         """
         raise NotImplementedError
 
@@ -124,13 +135,14 @@ class FeatureLearner:
             support: with its `targets`.
             query: without any.
         """
-        support_ND = self.model.features(meta, support)
-        return self.scores(meta, support_ND, support, self.model.features(meta, query))
+        with self.engine.products(support["targets"].device.type):
+            support_ND, query_MD = (self.model.features(meta, part) for part in (support, query))
+        return self.scores(meta, in_float(support_ND), self.noted(support), in_float(query_MD))
 
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Keep the features of the support set, read once: one predictor."""
         read = {**support.inputs, "targets": support.targets}
-        yield AdaptedFeatures(self, meta, self.known.features(meta, support), read)
+        yield AdaptedFeatures(self, meta, self.known.features(meta, support), self.noted(read))
 
     def at(self, done: float) -> Self:
         """Itself: it learns in the same way from the first outer step to the last."""
@@ -146,12 +158,11 @@ class FeatureLearner:
             rows = Rows(self.model, [[part.inputs for part in parts]], stacked=False)
             support, query = (rows.batch([part], [episode.seed]) for part in parts)
             picked = tracked(rows.pick(meta))
-            with self.engine.products(episode.query.targets.device.type):
-                outputs = self.outputs(picked, support.draw("support"), query.draw("query"))
-                loss = self.objective.loss(outputs, episode.query.targets)
+            outputs = self.outputs(picked, support.draw("support"), query.draw("query"))
+            loss = self.objective.loss(outputs, episode.query.targets)
             rows.add(total, gradient_of(loss, picked))
             losses.append(loss.item())
-            found = self.objective.measure(in_float(outputs.detach()), episode.query)
+            found = self.objective.measure(outputs.detach(), episode.query)
             scores.append(found[self.objective.lead.name])
         for value in total.values():
             value.div_(len(episodes))
@@ -170,3 +181,11 @@ class FeatureLearner:
     def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
         """What the model writes for other programs."""
         return self.model.export(folder, meta)
+
+
+def even(features_ND: Tensor) -> Tensor:
+    """[N, D] features of a root mean square of 1, whatever the encoder gives.
+
+    So what a learner has of fixed size, such as the weight of a penalty, means the same everywhere.
+    """
+    return normalize(features_ND) * math.sqrt(features_ND.shape[1])
