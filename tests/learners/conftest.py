@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from metaformer_cli.episode import Episode, Examples, derive_seed
 from metaformer_cli.learners.engine import Engine
+from metaformer_cli.learners.features import FeatureLearner
 from metaformer_cli.learners.gradient import GradientLearner
 from metaformer_cli.learners.maml import MAML
 from metaformer_cli.models.attention import plain_attention
@@ -163,6 +166,30 @@ def make_model_fixture():
 @pytest.fixture(name="make_learner")
 def make_learner_fixture():
     return make_learner
+
+
+@dataclass(frozen=True)
+class FeatureSets:
+    """Features of an uneven support set of 4 classes, and of queries, as `scores` reads them."""
+
+    support: Tensor
+    targets: Tensor
+    query: Tensor
+
+    def scores(self, learner: FeatureLearner, **own: float) -> Tensor:
+        """The learner's, with its own meta-parameters, some of them changed."""
+        meta = {name: value.double() for name, value in learner.own().items()}
+        meta |= {name: torch.tensor(value).to(meta[name]) for name, value in own.items()}
+        read = {"targets": self.targets, "classes": torch.arange(4)}
+        return learner.scores(meta, self.support, read, self.query)
+
+
+@pytest.fixture
+def feature_sets():
+    generator = torch.Generator().manual_seed(0)
+    targets_N = torch.tensor([0, 1, 2, 3, 3, 1, 3])
+    draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+    return FeatureSets(draw(len(targets_N), WIDTH), targets_N, draw(9, WIDTH))
 
 
 @pytest.fixture
