@@ -41,6 +41,8 @@ class InContext(FeatureLearner):
         ValueError: the features cannot be shared out among the heads.
     """
 
+    logarithms = frozenset({"log_scale"})
+
     def __init__(
         self,
         model: FeatureModel,

@@ -23,6 +23,8 @@ class MatchingNet(FeatureLearner):
     (the paper's full context embeddings): that is learner=in_context.
     """
 
+    logarithms = frozenset({"log_scale"})
+
     def own(self) -> Parameters:
         """The logarithm of s, at first of 10."""
         return {"log_scale": torch.tensor(math.log(10.0))}

@@ -31,6 +31,8 @@ class MetaOptNet(FeatureLearner):
     have a root mean square of 1, so that C suits every encoder.
     """
 
+    logarithms = frozenset({"log_scale"})
+
     def __init__(
         self,
         model: FeatureModel,

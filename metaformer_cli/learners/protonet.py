@@ -26,6 +26,8 @@ class ProtoNet(FeatureLearner):
     a term that all classes share, the cosine distance: then class means of any length are alike.
     """
 
+    logarithms = frozenset({"log_scale"})
+
     def __init__(
         self,
         model: FeatureModel,

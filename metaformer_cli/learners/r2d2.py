@@ -30,6 +30,8 @@ class R2D2(FeatureLearner):
     every encoder.
     """
 
+    logarithms = frozenset({"log_ridge", "log_scale"})
+
     def __init__(
         self,
         model: FeatureModel,
