@@ -37,7 +37,7 @@ class AdaptedFeatures:
         learner: says how they are compared.
         parameters: its meta-parameters.
         features: [N, D] of the support set.
-        support: its inputs, with its `targets`.
+        support: what the learner made of that set.
     """
 
     learner: FeatureLearner
@@ -98,12 +98,15 @@ class FeatureLearner:
         """The learner's own meta-parameters before training."""
         return {}
 
-    def noted(self, support: Inputs) -> Inputs:
-        """The support set's inputs, with what `scores` reads besides of them, once an episode.
+    def fit(self, meta: Parameters, support_ND: Tensor, support: Inputs) -> Inputs:
+        """What `scores` reads of a support set, made once: its inputs, and what follows from them.
 
         Args:
-            support: with its `targets`.
+            meta: with what `own` gave.
+            support_ND: features of the support set.
+            support: its inputs, with its `targets` [N]; the numbers of classes are `classes` [C].
         """
+        del meta, support_ND
         return support
 
     def scores(
@@ -111,13 +114,13 @@ class FeatureLearner:
     ) -> Tensor:
         """What the objective asks of the queries, such as [M, C] how well each fits each class.
 
+        Features are float32 here, and products of them, whatever the engine's precision.
+
         Args:
             meta: with what `own` gave.
             support_ND: features of the support set.
-            support: its inputs, with its `targets` [N]; the numbers of classes are `classes` [C].
+            support: what `fit` gave.
             query_MD: features of the queries; none may matter to another's scores.
-
-        Whatever the engine's precision, features are float32 here: a solver needs it.
         """
         raise NotImplementedError
 
@@ -137,12 +140,14 @@ class FeatureLearner:
         """
         with self.engine.products(support["targets"].device.type):
             support_ND, query_MD = (self.model.features(meta, part) for part in (support, query))
-        return self.scores(meta, in_float(support_ND), self.noted(support), in_float(query_MD))
+        support_ND, query_MD = in_float(support_ND), in_float(query_MD)
+        return self.scores(meta, support_ND, self.fit(meta, support_ND, support), query_MD)
 
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Keep the features of the support set, read once: one predictor."""
         read = {**support.inputs, "targets": support.targets}
-        yield AdaptedFeatures(self, meta, self.known.features(meta, support), self.noted(read))
+        support_ND = self.known.features(meta, support)
+        yield AdaptedFeatures(self, meta, support_ND, self.fit(meta, support_ND, read))
 
     def at(self, done: float) -> Self:
         """Itself: it learns in the same way from the first outer step to the last."""

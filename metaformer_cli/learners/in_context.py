@@ -71,8 +71,9 @@ class InContext(FeatureLearner):
         layers = {f"context.{n}": v.detach().clone() for n, v in self.layers.named_parameters()}
         return {**layers, "log_scale": torch.tensor(math.log(10.0))}
 
-    def noted(self, support: Inputs) -> Inputs:
-        """With `codes` [C, D], each drawn from what the examples of its class are."""
+    def fit(self, meta: Parameters, support_ND: Tensor, support: Inputs) -> Inputs:
+        """`codes` [C, D], each drawn from what the examples of its class are."""
+        del meta
         of_class: list[list[str]] = [[] for _ in support["classes"]]
         for name, target in zip(self.model.names(support), support["targets"], strict=True):
             of_class[int(target)].append(str(name))
@@ -83,17 +84,16 @@ class InContext(FeatureLearner):
             )
             for names in of_class
         ]
-        return {**support, "codes": torch.stack(codes).to(support["targets"].device)}
+        return {**support, "codes": torch.stack(codes).to(support_ND)}
 
     def scores(
         self, meta: Parameters, support_ND: Tensor, support: Inputs, query_MD: Tensor
     ) -> Tensor:
         """[M, C] scaled cosines."""
         targets, ways = support["targets"], len(support["classes"])
-        codes_ND = support["codes"].to(support_ND)[targets]
-        codes_TD = torch.cat([codes_ND, torch.zeros_like(query_MD)])
+        codes_TD = torch.cat([support["codes"][targets], torch.zeros_like(query_MD)])
         x_TD = torch.cat([even(support_ND), even(query_MD)])
-        places_T = torch.arange(len(x_TD), device=x_TD.device)
+        places_T = torch.arange(x_TD.shape[0], device=x_TD.device)
         visible_TT = (places_T < len(targets)) | (places_T[:, None] == places_T)
         reads = {
             **heads_apart({"slots": places_T[None], "places": places_T}, self.heads),

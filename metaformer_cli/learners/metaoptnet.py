@@ -48,14 +48,19 @@ class MetaOptNet(FeatureLearner):
         """The logarithm of s, at first of 5: the margin between classes is 1 where it can be."""
         return {"log_scale": torch.tensor(math.log(5.0))}
 
+    def fit(self, meta: Parameters, support_ND: Tensor, support: Inputs) -> Inputs:
+        """`weights` [C, D]: W."""
+        del meta
+        x_ND = even(support_ND)
+        y_NC = one_hot(support["targets"], len(support["classes"])).to(x_ND)
+        return {**support, "weights": crammer_singer(x_ND @ x_ND.T, y_NC, self.C).T @ x_ND}
+
     def scores(
         self, meta: Parameters, support_ND: Tensor, support: Inputs, query_MD: Tensor
     ) -> Tensor:
         """[M, C] s Wx."""
-        x_ND, x_MD = even(support_ND), even(query_MD)
-        y_NC = one_hot(support["targets"], len(support["classes"])).to(x_ND)
-        alpha_NC = crammer_singer(x_ND @ x_ND.T, y_NC, self.C)
-        return meta["log_scale"].exp() * (x_MD @ (x_ND.T @ alpha_NC))
+        del support_ND
+        return meta["log_scale"].exp() * (even(query_MD) @ support["weights"].T)
 
 
 def crammer_singer(kernel_NN: Tensor, y_NC: Tensor, C: float) -> Tensor:

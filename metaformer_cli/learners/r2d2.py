@@ -48,15 +48,26 @@ class R2D2(FeatureLearner):
         first = {"log_ridge": math.log(self.ridge), "log_scale": math.log(10.0), "bias": 0.0}
         return {name: torch.tensor(value) for name, value in first.items()}
 
+    def fit(self, meta: Parameters, support_ND: Tensor, support: Inputs) -> Inputs:
+        """`weights` [D, C]: W."""
+        x_ND = with_constant(support_ND)
+        y_NC = one_hot(support["targets"], len(support["classes"])).to(x_ND)
+        size = math.sqrt(len(x_ND))
+        w_DC = ridge_regression(x_ND / size, y_NC / size, meta["log_ridge"].exp())
+        return {**support, "weights": w_DC}
+
     def scores(
         self, meta: Parameters, support_ND: Tensor, support: Inputs, query_MD: Tensor
     ) -> Tensor:
         """[M, C] α xW + β."""
-        x_ND, x_MD = (pad(even(part), (0, 1), value=1.0) for part in (support_ND, query_MD))
-        y_NC = one_hot(support["targets"], len(support["classes"])).to(x_ND)
-        size = math.sqrt(len(x_ND))
-        w_DC = ridge_regression(x_ND / size, y_NC / size, meta["log_ridge"].exp())
-        return meta["log_scale"].exp() * (x_MD @ w_DC) + meta["bias"]
+        del support_ND
+        x_MD = with_constant(query_MD)
+        return meta["log_scale"].exp() * (x_MD @ support["weights"]) + meta["bias"]
+
+
+def with_constant(features: Tensor) -> Tensor:
+    """Features of like size, and a 1 behind each example's."""
+    return pad(even(features), (0, 1), value=1.0)
 
 
 def ridge_regression(x_ND: Tensor, y_NC: Tensor, ridge: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class RelationNet(FeatureLearner):
         """[M, C] relations."""
         ways = len(support["classes"])
         means_CD = even(class_means(even(support_ND), support["targets"], ways))
-        p_MCD = means_CD.expand(len(query_MD), -1, -1)
+        p_MCD = means_CD.expand(query_MD.shape[0], -1, -1)
         q_MCD = even(query_MD)[:, None].expand(-1, ways, -1)
         pairs_MCP = torch.cat([p_MCD, q_MCD, (p_MCD - q_MCD).abs(), p_MCD * q_MCD], dim=2)
         relations_MC1: Tensor = call(self.relation, meta, "relation.", pairs_MCP)

@@ -181,6 +181,7 @@ class FeatureSets:
         meta = {name: value.double() for name, value in learner.own().items()}
         meta |= {name: torch.tensor(value).to(meta[name]) for name, value in own.items()}
         read = {"targets": self.targets, "classes": torch.arange(4)}
+        read = {**learner.fit(meta, self.support, read)}
         return learner.scores(meta, self.support, read, self.query)
 
 

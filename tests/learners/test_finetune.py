@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from metaformer_cli.learners.adapted_model import AdaptedModel
 from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.finetune import FineTune
 from metaformer_cli.tasks.classification import CLASSIFICATION
@@ -27,6 +28,7 @@ def test_it_is_adam_on_all_parameters_and_the_heads_classifier(make_model, make_
     expected = model.outputs(theta, episode.query.inputs)
     torch.testing.assert_close(predictor(episode.query), expected)
     assert all(torch.equal(value, before[name]) for name, value in meta.items())
+    assert isinstance(predictor, AdaptedModel)
     moved = [n for n in meta if not torch.equal(predictor.parameters[n], meta[n])]
     assert {*moved} == {*meta} - {"head.log_scale"}
 

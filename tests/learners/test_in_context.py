@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from metaformer_cli.learners.in_context import InContext
 from metaformer_cli.learners.nearest_centroid import NearestCentroid
 from metaformer_cli.tasks.classification import CLASSIFICATION
 
-SAME = {"rtol": 1e-9, "atol": 1e-11}
+SAME: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-11}
 
 
 @pytest.fixture
@@ -92,23 +93,16 @@ def test_each_answer_depends_on_every_support_example(in_context, trained, model
 def test_the_layers_read_labels(in_context, trained, make_episode):
     """Other codes, and else the same: other answers."""
     episode = make_episode()
-    support = {**episode.support.inputs, "targets": episode.support.targets}
-    noted = in_context.noted(support)
-    features = [
-        in_context.known.features(trained, part) for part in (episode.support, episode.query)
-    ]
-
-    def scores(read):
-        return in_context.scores(trained, features[0], read, features[1])
-
-    without = {**noted, "codes": torch.zeros_like(noted["codes"])}
-    assert (scores(noted) - scores(without)).abs().max() > 1e-3
+    (adapted,) = in_context.adaptation(trained, episode.support)
+    without = {**adapted.support, "codes": torch.zeros_like(adapted.support["codes"])}
+    difference = adapted(episode.query) - replace(adapted, support=without)(episode.query)
+    assert difference.abs().max() > 1e-3
 
 
-def test_codes_are_of_what_a_class_holds_and_new_in_each_episode(in_context, make_episode):
+def test_codes_are_of_what_a_class_holds_and_new_in_each_episode(in_context, trained, make_episode):
     def codes(episode: Episode):
-        support = episode.support
-        return in_context.noted({**support.inputs, "targets": support.targets})["codes"]
+        (adapted,) = in_context.adaptation(trained, episode.support)
+        return adapted.support["codes"]
 
     one, other = make_episode(0), make_episode(1)
     assert torch.equal(codes(one), codes(replace(one, seed=5, groups=("x", "y", "z"))))
