@@ -25,8 +25,8 @@ STEPS = 200  # of the solver: of 5 classes of 5 examples, scores are then right 
 class MetaOptNet(FeatureLearner):
     """MetaOptNet-SVM (Lee et al. 2019, section 3.2): the base learner is a multi-class SVM.
 
-    It is Crammer and Singer's, without a bias, by its dual (eq. 7 to 9): W = αᵀX, and a query x
-    scores s Wx; s is learned. The authors' solver, qpth, holds numpy below 2: here the quadratic
+    It is Crammer and Singer's, without a bias, by its dual: W = αᵀX, and a query x scores s Wx;
+    s is learned. The authors' solver, qpth, holds numpy below 2: here the quadratic
     program is solved by projected gradient steps, which are differentiated as they are. Features
     have a root mean square of 1, so that C suits every encoder.
     """

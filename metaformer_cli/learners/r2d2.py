@@ -24,9 +24,9 @@ class R2D2(FeatureLearner):
     """R2-D2 (Bertinetto et al. 2019, section 3.2): the base learner is ridge regression.
 
     With X the support features and a constant, Y the one-hot labels, both over √N so that λ means
-    the same for any shots, W = (XᵀX + λI)⁻¹XᵀY (eq. 5), or Xᵀ(XXᵀ + λI)⁻¹Y (eq. 6), whichever
-    inverse is smaller. A query x scores α xW + β (eq. 8). λ, α and β are learned; β is the paper's,
-    and a softmax over classes cancels it. Features have a root mean square of 1, so that λ suits
+    the same for any shots, W = (XᵀX + λI)⁻¹XᵀY, or the same as Xᵀ(XXᵀ + λI)⁻¹Y, whichever
+    inverse is smaller. A query x scores α xW + β. λ, α and β are learned; β is the paper's, and a
+    softmax over classes cancels it. Features have a root mean square of 1, so that λ suits
     every encoder.
     """
 
@@ -44,8 +44,8 @@ class R2D2(FeatureLearner):
         self.ridge = ridge
 
     def own(self) -> Parameters:
-        """The logarithms of λ and of α, at first 10: W is small where λ is large; and β."""
-        first = {"log_ridge": math.log(self.ridge), "log_scale": math.log(10.0), "bias": 0.0}
+        """The logarithms of λ and of α, at first 30: W is small where λ is large; and β."""
+        first = {"log_ridge": math.log(self.ridge), "log_scale": math.log(30.0), "bias": 0.0}
         return {name: torch.tensor(value) for name, value in first.items()}
 
     def fit(self, meta: Parameters, support_ND: Tensor, support: Inputs) -> Inputs:

@@ -160,8 +160,8 @@ def test_train_and_eval_say_what_was_decided_and_left_out_of_a_file(metaformer, 
         assert notes[1:] == ["note     left out 1 row: duplicate"]
 
 
-def test_baselines_on_features_are_judged_on_a_runs_encoder(metaformer, run):
-    for learner in ("linear_probe", "nearest_centroid"):
+def test_baselines_of_a_model_are_judged_on_a_runs_encoder(metaformer, run):
+    for learner in ("linear_probe", "nearest_centroid", "finetune"):
         for file in run.glob("eval-*.json"):
             file.unlink()
         answer = metaformer("eval", f"ckpt={run}", f"learner={learner}", "eval.episodes=3")

@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.matchingnet import MatchingNet
+from metaformer_cli.learners.protonet import ProtoNet
 from metaformer_cli.tasks.classification import CLASSIFICATION
 
 
@@ -37,3 +38,9 @@ def test_where_attention_is_sharp_it_is_the_nearest_neighbour_by_cosine(matching
     expected = theirs.predict(feature_sets.query.numpy()).tolist()
     found = feature_sets.scores(matchingnet, log_scale=10.0)
     assert found.argmax(dim=1).tolist() == expected
+
+
+def test_with_one_example_of_each_class_it_is_the_prototypical_network(matchingnet, feature_sets):
+    alone = type(feature_sets)(feature_sets.support[:4], torch.arange(4), feature_sets.query)
+    protonet = ProtoNet(matchingnet.model, CLASSIFICATION, Engine())
+    torch.testing.assert_close(alone.scores(matchingnet), alone.scores(protonet).log_softmax(dim=1))
