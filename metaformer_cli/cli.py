@@ -21,7 +21,7 @@ from metaformer_cli import __version__
 if TYPE_CHECKING:
     from metaformer_cli.config.resolve import Composed
 
-COMMANDS = ("train", "eval", "predict", "export", "data", "bench", "list")
+COMMANDS = ("train", "eval", "compare", "predict", "export", "data", "bench", "list")
 
 HELP = """\
 metaformer: meta-train Transformers that adapt to a new task from a few examples
@@ -31,6 +31,7 @@ Usage: metaformer COMMAND [NAME=VALUE ...] [FLAGS]
 Commands
   train     meta-train a model on few-shot tasks
   eval      judge a trained model, or a baseline, on groups held out from it
+  compare   judge runs and baselines on the same episodes, and rank them
   predict   adapt to a file of your own, and answer the rows of another
   export    write weights, and the adapted model, for other programs
   data      say what a data set holds, before training on it
@@ -44,6 +45,7 @@ Examples
   metaformer train -m learner=maml,fomaml seed=0,1  a sweep of four runs
   metaformer train run_dir=RUN resume=true          go on where RUN stopped
   metaformer eval ckpt=RUN task.shots=1             how good on one shot a class
+  metaformer compare RUN RUN tfidf                  which is better, and is it shown
   metaformer predict ckpt=RUN support=labelled.csv query=new.csv out=labels.csv
 
 Flags
@@ -158,7 +160,20 @@ def _run(command: str, words: Sequence[str]) -> None:
     logging.basicConfig(format="%(message)s")  # to stderr
     for name in ("metaformer_cli", "hydra"):
         logging.getLogger(name).setLevel(logging.INFO)
-    run(command, words, _job)
+    if command == "compare":
+        _compare(words)
+    else:
+        run(command, words, _job)
+
+
+def _compare(words: Sequence[str]) -> None:
+    """Compose what is compared, each as `eval` would, and compare it."""
+    from metaformer_cli.config.compared import compared
+
+    if found := compared(words):
+        from metaformer_cli.commands.compare import compare
+
+        compare(found)
 
 
 def _job(composed: Composed) -> object:

@@ -24,10 +24,11 @@ MAY_IMPORT = {
     # the configuration in a checkpoint is read without the rest of training
     "config": {"choices", "episode", "training.checkpoint_header"},
     "commands": {
-        *("config", "benchmark", "training", "learners", "models", "tasks", "data"),
+        *("config", "benchmark", "reports", "training", "learners", "models", "tasks", "data"),
         *("episode", "atomic", "__init__"),
     },
     "benchmark": {"learners", "episode"},
+    "reports": {"episode"},
     "training": {"learners", "models", "episode", "atomic"},
     "learners": {"models", "episode", "choices"},
     "models": {"choices"},

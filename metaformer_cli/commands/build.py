@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from metaformer_cli.learners.joint_training import JointTraining
     from metaformer_cli.models.model import Parameters
     from metaformer_cli.training.checkpoint import Checkpoint
+    from metaformer_cli.training.checkpoint_header import Header
     from metaformer_cli.training.optimiser import AdamW
 
 Command = TypeVar("Command", bound="ModelCommand")
@@ -201,12 +202,12 @@ def teach(config: ModelCommand, task: Task, train: Groups) -> dict[str, str]:
     return {"model": brought, "task": task.learn(train, brought)}
 
 
-def learned(task: Task, checkpoint: Checkpoint, source: str) -> dict[str, str]:
+def learned(task: Task, checkpoint: Checkpoint | Header, source: str) -> dict[str, str]:
     """What model and task had brought and learned, as a checkpoint holds it; the task takes it.
 
     Args:
         task: takes it.
-        checkpoint: holds it.
+        checkpoint: holds it; its header does too.
         source: of the checkpoint, for messages.
 
     Raises:

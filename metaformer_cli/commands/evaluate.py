@@ -11,23 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.commands.beside import beside_in_report, scores_beside
-from metaformer_cli.commands.build import (
-    build,
-    build_task,
-    groups_of,
-    load_data,
-    load_judged,
-    pin,
-    print_unread,
-    resolve_device,
-)
+from metaformer_cli.commands.build import print_unread, resolve_device
+from metaformer_cli.commands.judging import Candidate, judge
 from metaformer_cli.commands.origin import MissingOriginError
-from metaformer_cli.commands.recorded import judged_groups, report_name
+from metaformer_cli.commands.recorded import report_name
 from metaformer_cli.commands.train import check_writable
 from metaformer_cli.config.combinations import needs_model
 from metaformer_cli.config.registry import choice
-from metaformer_cli.config.saved import checkpoint_file
-from metaformer_cli.tasks.task import episodes_sha256, judging_sampler
+from metaformer_cli.tasks.task import episodes_sha256
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import EvalCommand
@@ -45,48 +36,34 @@ def evaluate(config: EvalCommand) -> float:
     Raises:
         ValueError: the data, the checkpoint or the report's folder cannot be used.
     """
-    split = config.eval.split
-    task = build_task(config)
-    dataset = load_data(config, task)
-    file = checkpoint_file(config.ckpt) if config.ckpt else None
-    if config.average and not file:
-        raise ValueError(f"average={config.average} is of a run's checkpoints: give ckpt=RUN too")
-    judged = judged_groups(config, file, dataset, task)
+    candidate = Candidate.of(config)
+    split, task, dataset = config.eval.split, candidate.task, candidate.dataset
+    file, judged = candidate.file, candidate.judged
     for line in judged.lines:
         print(f"data     {dataset.name}: {line}")
-    train = {} if config.ckpt else groups_of(dataset, "train", task)
+    train = candidate.training_groups
     folder = Path(str(config.run_dir))
     check_writable(folder)
 
     from metaformer_cli.models.hub import MissingEncoderError
-    from metaformer_cli.training import evaluation
 
     device = resolve_device(config.device)
-    checkpoint = load_judged(file, config) if file else None
-    config = config if file else pin(config)
+    candidate = candidate.pinned()
+    config = candidate.config
     learner = choice("learner", config.learner["name"])
     trains: bool = learner.declared["trains"]
     try:
-        built = build(config, task, train, device, checkpoint, file=file, start=trains)
+        built = candidate.build(train, device, start=trains)
     except (
         MissingEncoderError,
         MissingOriginError,
     ) as error:  # what the run started from is gone: it stands alone
-        built = build(config, task, train, device, checkpoint, file=file)
+        built = candidate.build(train, device)
         print(f"note     judged without the untrained model and its probe: {error}")
     if needs_model(learner):  # others read all of a text
         print_unread(task, chain.from_iterable(judged.groups.values()))
-    sampler = judging_sampler(task, judged.groups, split)
-    episodes = [sampler.episode(index) for index in range(config.eval.episodes)]
-    found = evaluation.evaluate(
-        built.learner,
-        built.meta,
-        episodes,
-        task.objective,
-        device=device,
-        title=f"evaluate on {split}",
-        every_step=True,
-    )
+    episodes = candidate.episodes()
+    found = judge(candidate, built, episodes, device)
     facts = {**judged.facts, "episodes_sha256": episodes_sha256(episodes)}
     beside = {}
     if trains:
@@ -113,7 +90,8 @@ def evaluate(config: EvalCommand) -> float:
     where = f"{found.episodes} {split} episodes of {dataset.name}, {found.seconds:.0f} s"
     for remark in dataset.remarks:
         print(f"note     {remark}")
-    lines = describe(name, found, beside, task, where)
+    steps = config.learner.get("inner_steps") if config.eval.inner_steps else None
+    lines = describe(name, found, beside, task, where, steps)
     lead = task.objective.lead
     lines += [
         f"of {part}: {lead.show(own['mean'], own['ci95'])} ({own['episodes']} episodes)"
@@ -147,7 +125,12 @@ def by_part(
 
 
 def describe(
-    learner: str, found: Evaluation, beside: Mapping[str, list[float]], task: Task, where: str
+    learner: str,
+    found: Evaluation,
+    beside: Mapping[str, list[float]],
+    task: Task,
+    where: str,
+    steps: int | None = None,
 ) -> list[str]:
     """What was found, in lines of 80 columns.
 
@@ -157,6 +140,7 @@ def describe(
         beside: what it is compared with -> its leading score of each episode.
         task: whose episodes.
         where: they were drawn, in words.
+        steps: the inner steps that count, where more are shown.
     """
     from metaformer_cli.training.comparison import Comparison
 
@@ -171,7 +155,11 @@ def describe(
         if len(figure.per_step) > 1:
             path = " ".join(map(score.number, figure.per_step))
             gain = score.difference(figure.gain.mean, figure.gain.ci95)
-            lines += [f"after 0, 1, … inner steps: {path}", f"the inner steps add {gain}"]
+            counted = f" ({steps} of them count)" if steps else ""
+            lines += [
+                f"after 0, 1, … inner steps{counted}: {path}",
+                f"the inner steps add {gain}",
+            ]
     if beside:
         comparison = Comparison(task.objective.lead, beside)
         lines += ["on the same episodes, and the difference pair by pair:"]

@@ -176,6 +176,17 @@ def report_name(
         title: of the episodes.
         facts: the hashes of data and episodes, and what the run's record says.
     """
+    data, stem = config.data["name"], re.sub(r"[^\w.-]+", "-", Path(dataset.name).stem)[:40]
+    words = [
+        *("eval", config.learner["name"], data, *([stem] if stem != data else [])),
+        *(config.eval.split, re.sub(r"[^\w.]+", "-", title.replace("-", ""))),
+        result_sha256(config, file, facts)[:8],
+    ]
+    return f"{'-'.join(words)}.json"
+
+
+def result_sha256(config: EvalCommand, file: Path | None, facts: Mapping[str, Any]) -> str:
+    """A hash of all that decides what an evaluation finds: see `report_name`."""
     values = asdict(config)
     for where in ("run_dir", "ckpt"):  # the content counts, not where it lies
         del values[where]
@@ -183,10 +194,4 @@ def report_name(
     files = last_validated(str(config.ckpt), config.average) if config.average else [file]
     checkpoint = [file and hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     decides = json.dumps([values, checkpoint, facts], sort_keys=True)
-    data, stem = config.data["name"], re.sub(r"[^\w.-]+", "-", Path(dataset.name).stem)[:40]
-    words = [
-        *("eval", config.learner["name"], data, *([stem] if stem != data else [])),
-        *(config.eval.split, re.sub(r"[^\w.]+", "-", title.replace("-", ""))),
-        hashlib.sha256(decides.encode()).hexdigest()[:8],
-    ]
-    return f"{'-'.join(words)}.json"
+    return hashlib.sha256(decides.encode()).hexdigest()

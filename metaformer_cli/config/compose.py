@@ -70,7 +70,7 @@ def plugin_files(words: Sequence[str]) -> list[str]:
     typed = [word for word in words if word.partition("=")[0].lstrip("+") == "plugins"]
     if not typed:
         return []
-    (override,) = _overrides([_readable(typed[-1])])
+    (override,) = overrides_of([readable(typed[-1])])
     value = None if override.is_sweep_override() else override.value()
     files = [value] if isinstance(value, str) else value
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
@@ -79,11 +79,11 @@ def plugin_files(words: Sequence[str]) -> list[str]:
 
 
 def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
-    args, flags = _parse(words)
-    words = [_readable(word) for word in args.overrides]
+    args, flags = parse(words)
+    words = [readable(word) for word in args.overrides]
     use_plugins(plugin_files(words))
     register(args.config_dir)
-    typed = {override.key_or_group: override for override in _overrides(words)}
+    typed = {override.key_or_group: override for override in overrides_of(words)}
     swept = [key for key, override in typed.items() if override.is_sweep_override()]
     source = saved_source(command, {key: _first(override) for key, override in typed.items()})
     choices = _saved_choices(command, source, typed)
@@ -104,7 +104,7 @@ def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) 
                     words += [f"hydra.sweep.dir={typed['run_dir'].get_value_element_as_str()}"]
                 elif command != "train":  # only runs need a folder, and Hydra insists on one
                     folder = stack.enter_context(TemporaryDirectory())
-                    words += [f"hydra.sweep.dir={_quoted(folder)}"]
+                    words += [f"hydra.sweep.dir={quoted(folder)}"]
             # a configuration may name code to log with, and Hydra would run it
             words += ["hydra.job_logging.root=null", "hydra.hydra_logging.root=null"]
             if not args.shell_completion:
@@ -132,7 +132,7 @@ def _refuse_code(command: str, words: Sequence[str], config_dir: str | None) -> 
     """
     search = []
     if config_dir:
-        search = [f"hydra.searchpath=[{_quoted(f'file://{Path(config_dir).absolute()}')}]"]
+        search = [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]"]
     with initialize_config_module(_CONFIGS, version_base="1.3"):
         composer = GlobalHydra.instance().hydra
         assert composer is not None
@@ -191,7 +191,7 @@ def _task(
     return task
 
 
-def _parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
+def parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
     """Hydra's arguments, and the words that are its flags; the two may be mixed."""
     parser = get_args_parser()
     parser.exit_on_error = False
@@ -218,22 +218,24 @@ def _parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
     return args, [word for word in words if word not in args.overrides]
 
 
-def _overrides(words: Sequence[str]) -> list[Override]:
+def overrides_of(words: Sequence[str]) -> list[Override]:
+    """The words, as Hydra reads them."""
     return OverridesParser.create().parse_overrides(list(words))
 
 
-def _readable(word: str) -> str:
+def readable(word: str) -> str:
     """The word; where Hydra's grammar cannot read its value, as in `data.path=(1).csv`, quoted."""
     name, equals, value = word.partition("=")
     try:
-        _overrides([word])
+        overrides_of([word])
     except OverrideParseException:
         if equals and value:
-            return f"{name}={_quoted(value)}"
+            return f"{name}={quoted(value)}"
     return word
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A value that Hydra takes as it is."""
     return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
 
 
@@ -270,7 +272,7 @@ def _composed(command: str, node: DictConfig, words: Sequence[str]) -> Composed:
     tree = OmegaConf.to_container(node, resolve=True)
     assert isinstance(tree, dict)
     values: dict[str, Any] = {str(key): value for key, value in tree.items()}
-    given = {override.key_or_group: override.value() for override in _overrides(words)}
+    given = {override.key_or_group: override.value() for override in overrides_of(words)}
     _name_what_name_means(values, given)
     for key, option in options(COMMANDS[command]).items():
         parent, _, name = key.rpartition(".")

@@ -20,6 +20,7 @@ _INDENT = 29  # columns: an option and its default, before what it means
 _EXAMPLES = {
     "train": "metaformer train data=csv data.path=my.csv task.ways=4",
     "eval": "metaformer eval ckpt=RUN_FOLDER task.shots=1",
+    "compare": "metaformer compare RUN_FOLDER RUN_FOLDER tfidf task.shots=1,5",
     "predict": "metaformer predict ckpt=RUN_FOLDER support=a.csv query=b.csv out=c.csv",
     "export": "metaformer export ckpt=RUN_FOLDER support=a.csv out=FOLDER",
     "data": "metaformer data data=csv data.path=my.csv",

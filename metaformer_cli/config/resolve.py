@@ -58,9 +58,9 @@ def resolve(composed: Composed) -> Any:
         return _with_run(config, composed.folder)
     if isinstance(config, EvalCommand):
         of_ckpt = str(run_folder(config.ckpt)) if config.ckpt else None
-        return replace(config, run_dir=composed.folder or config.run_dir or of_ckpt or _stamp())
+        return replace(config, run_dir=composed.folder or config.run_dir or of_ckpt or stamp())
     if isinstance(config, BenchCommand):
-        return replace(config, run_dir=composed.folder or config.run_dir or _stamp())
+        return replace(config, run_dir=composed.folder or config.run_dir or stamp())
     if isinstance(config, CheckpointCommand):
         return replace(config, task={**config.task, **_read_as_trained(config)})
     return config
@@ -214,7 +214,7 @@ def _with_run(config: TrainCommand, folder: str | None) -> TrainCommand:
         return replace(config, run_dir=run_dir, resume=False if found is None else run_dir)
     if run_dir is not None and holds_run(run_dir):
         raise ValueError(_occupied(run_dir))
-    return replace(config, run_dir=run_dir or _stamp())
+    return replace(config, run_dir=run_dir or stamp())
 
 
 def _occupied(run_dir: str) -> str:
@@ -224,6 +224,6 @@ def _occupied(run_dir: str) -> str:
     )
 
 
-def _stamp() -> str:
+def stamp() -> str:
     """A run folder's name that two runs begun in one second do not share."""
     return datetime.now().strftime("runs/%Y-%m-%d/%H-%M-%S-%f")

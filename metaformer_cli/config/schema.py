@@ -69,6 +69,9 @@ class Eval:
     episodes: Annotated[int, at_least(2)] = 600  # the same whatever the learner and the seed
     split: Literal["train", "valid", "test", "new"] = "test"  # whose groups, as the run recorded
     # them; new: of groups that the run has not recorded
+    inner_steps: Annotated[int | None, at_least(1)] = None  # after each of so many the score is
+    # shown; the one that counts stays that after learner.inner_steps; null: no more than these, and
+    # compare takes twice as many
 
 
 @dataclass(kw_only=True)
@@ -131,7 +134,16 @@ class TrainCommand(ModelCommand):
 
 
 @dataclass(kw_only=True)
-class EvalCommand(ModelCommand):
+class JudgeCommand(ModelCommand):
+    """What every command has that judges on groups held out."""
+
+    average: Annotated[int | None, at_least(1)] = None  # in place of the best, the mean of the last
+    # so many validated weights, which a run with train.keep has; null: none
+    eval: Eval = field(default_factory=Eval)
+
+
+@dataclass(kw_only=True)
+class EvalCommand(JudgeCommand):
     """Judge a run, or a baseline, on groups held out from it; ckpt=RUN brings its configuration.
 
     The command receives `run_dir` as a path: where its report goes.
@@ -139,11 +151,21 @@ class EvalCommand(ModelCommand):
 
     ckpt: Annotated[str | None, a_path] = None  # a run folder (its best checkpoint), or one
     # checkpoint
-    average: Annotated[int | None, at_least(1)] = None  # in place of the best, the mean of the last
-    # so many validated weights, which a run with train.keep has; null: none
-    eval: Eval = field(default_factory=Eval)
     run_dir: Annotated[str | None, a_path] = None  # null: the checkpoint's run folder, else
     # runs/<date>/<time>
+
+
+@dataclass(kw_only=True)
+class CompareCommand(JudgeCommand):
+    """Judge runs and baselines beside each other, on the same episodes of groups held out.
+
+    Words without = are run folders, checkpoints, folders of sweeps (all their runs), and learners
+    that do not train, such as tfidf, which take what they need from the first run. Each brings its
+    configuration. NAME=VALUE,VALUE makes a table for each value, and each combination of several.
+    """
+
+    run_dir: Annotated[str | None, a_path] = None  # where the report and its page go; null: the
+    # folder of the sweep where it stands alone, else runs/<date>/<time>
 
 
 @dataclass(kw_only=True)
@@ -212,6 +234,7 @@ SUITS_MOST: Final[Values] = {
 COMMANDS: Final[Mapping[str, type[Any]]] = {
     "train": TrainCommand,
     "eval": EvalCommand,
+    "compare": CompareCommand,
     "predict": PredictCommand,
     "export": ExportCommand,
     "data": DataCommand,

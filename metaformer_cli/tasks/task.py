@@ -207,13 +207,20 @@ class EpisodeSampler:
 
     def episode(self, index: int) -> Episode:
         """The episode of this index."""
-        seed = derive_seed(self.seed, self.name, index)
-        rng = random.Random(seed)
+        drawn = self.drawn(index)
+        support, query = (self.task.read(rows, drawn) for rows in (drawn.support, drawn.query))
+        return Episode(support, query, drawn.groups, self._seed(index))
+
+    def drawn(self, index: int) -> Drawn:
+        """The same in words, before a model's inputs are made of it."""
+        rng = random.Random(self._seed(index))
         drawn = self.task.draw(self.groups, rng, training=self.training)
         if self.augmented_from is not None and index >= self.augmented_from:
             drawn = self.task.augmented(drawn, self.groups, rng)
-        support = self.task.read(drawn.support, drawn)
-        return Episode(support, self.task.read(drawn.query, drawn), drawn.groups, seed)
+        return drawn
+
+    def _seed(self, index: int) -> int:
+        return derive_seed(self.seed, self.name, index)
 
 
 def training_sampler(task: Task, groups: Groups, seed: int, joint: int = 0) -> EpisodeSampler:
@@ -244,11 +251,15 @@ def judging_sampler(task: Task, groups: Groups, split: str) -> EpisodeSampler:
     return EpisodeSampler(task, groups, name=split, seed=0)
 
 
-def episodes_sha256(episodes: Iterable[Episode]) -> str:
+def episodes_sha256(episodes: Iterable[Episode | Drawn]) -> str:
     """A fingerprint of what the episodes ask: equal for two learners judged on the same ones."""
     digest = hashlib.sha256()
     for episode in episodes:
-        parts = (list(zip(*part.rows, strict=True)) for part in (episode.support, episode.query))
+        sets = (
+            part.rows if isinstance(part, Examples) else part
+            for part in (episode.support, episode.query)
+        )
+        parts = (list(zip(*rows, strict=True)) for rows in sets)
         digest.update(json.dumps([episode.groups, *parts], ensure_ascii=False).encode())
     return digest.hexdigest()
 

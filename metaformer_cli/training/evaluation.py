@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metaformer_cli.episode import Episode, Objective
+from metaformer_cli.episode import Episode, Examples, Objective
 from metaformer_cli.learners.learner import Learner
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.training.comparison import Interval, interval, paired
@@ -23,12 +23,12 @@ class Figure:
     """A score over episodes.
 
     Attributes:
-        mean: over episodes, after the last inner step.
+        mean: over episodes, of the learner's answers: after its inner steps.
         ci95: half the width of its 95% confidence interval, 1.96 standard errors over episodes.
         per_step: its mean after 0, 1, … inner steps.
-        per_episode: after the last inner step, in the order of the episodes: two runs that judged
-            the same ones can be compared pair by pair.
-        gain: what the inner steps add, the paired difference of the last and the unadapted one.
+        per_episode: of the answers, in the order of the episodes: two runs that judged the same
+            ones can be compared pair by pair.
+        gain: what the inner steps add, the paired difference of the answer and the unadapted one.
     """
 
     mean: float
@@ -69,6 +69,8 @@ def evaluate(
     device: str,
     title: str,
     every_step: bool = False,
+    steps: int | None = None,
+    watch: Callable[[Tensor, Examples], None] | None = None,
     processes: Processes = ONE_PROCESS,
 ) -> Evaluation:
     """Judge a learner on episodes, each on its own: no query sees another, none sees its target.
@@ -82,6 +84,9 @@ def evaluate(
         title: of the progress bar.
         every_step: whether a `judge`, which may take long, is asked after each inner step, and
             not after the last alone.
+        steps: the inner steps whose predictor answers; those that it takes beyond are shown, and
+            do not count. None: all.
+        watch: is shown each episode's answers, and its queries.
         processes: which share the episodes; each finds the same.
 
     Raises:
@@ -94,23 +99,27 @@ def evaluate(
     for episode in tqdm(episodes, desc=title, unit="episode", leave=False, disable=hidden):
         moved = episode.to(device)
         path = []
-        for predictor in learner.adaptation(meta, moved.support):
+        for step, predictor in enumerate(learner.adaptation(meta, moved.support)):
             with torch.no_grad():
                 outputs = predictor(moved.query)
                 if objective.judge and every_step:
                     path.append(objective.judge(predictor, moved.query))
                 else:
                     path.append(objective.measure(outputs, moved.query))
+            if steps is None or step <= steps:
+                answers = outputs
         if objective.judge and not every_step:
             with torch.no_grad():
                 path[-1] = objective.judge(predictor, moved.query)
-        fault = non_finite(outputs, f"the episode of seed {episode.seed}", learner)
-        mine.append((path, objective.loss(outputs, moved.query.targets).item(), fault))
+        if watch:
+            watch(answers, moved.query)
+        fault = non_finite(answers, f"the episode of seed {episode.seed}", learner)
+        mine.append((path, objective.loss(answers, moved.query.targets).item(), fault))
     paths, losses, faults = zip(*in_order(processes.exchange(mine)), strict=True)
     if overflow := next(filter(None, faults), None):
         raise FloatingPointError(overflow)
     scores = {
-        score.name: _figure([[found[score.name] for found in path] for path in paths])
+        score.name: _figure([[found[score.name] for found in path] for path in paths], steps)
         for score in objective.scores
     }
     seconds = time.perf_counter() - began
@@ -132,9 +141,9 @@ def non_finite(outputs: Tensor, where: str, learner: Learner) -> str | None:
     return f"{where}: the outputs are not finite after adapting, and answer nothing; {remedy}"
 
 
-def _figure(paths: Sequence[Sequence[float]]) -> Figure:
+def _figure(paths: Sequence[Sequence[float]], steps: int | None) -> Figure:
     """A score's figure, from its values after each inner step of each episode."""
-    final = [path[-1] for path in paths]
+    final = [path[-1 if steps is None else steps] for path in paths]
     found = interval(final)
     return Figure(
         mean=found.mean,

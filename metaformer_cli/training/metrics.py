@@ -107,6 +107,23 @@ def cut_after(path: Path, step: int) -> None:
         stream.writelines(line for line in lines if _step(line) <= step)
 
 
+def training_seconds(path: Path, meta_batch: int) -> float | None:
+    """How long the outer steps of a run took, without validation; None where nothing says so.
+
+    Args:
+        path: of its `metrics.jsonl`, whose last logged step is the last that counts.
+        meta_batch: episodes a step.
+    """
+    if not path.exists():
+        return None
+    before, seconds = 0, 0.0
+    for line in path.read_bytes().splitlines(keepends=True):
+        if math.isfinite(_step(line)) and "episodes_per_second" in (figures := json.loads(line)):
+            seconds += (figures["step"] - before) * meta_batch / figures["episodes_per_second"]
+            before = figures["step"]
+    return seconds if before else None
+
+
 def _step(line: bytes) -> float:
     """The step of a line; infinity where the line is no whole one."""
     try:

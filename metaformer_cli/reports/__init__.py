@@ -1,0 +1,1 @@
+"""What people read of a comparison: lines for a terminal, and a page for a browser."""
