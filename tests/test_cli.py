@@ -179,7 +179,7 @@ def test_a_closed_pipe_is_quiet(words, tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("metaformer ", {"train", "eval", "predict", "export", "data", "bench", "list"}),
+        ("metaformer ", {"train", "eval", "compare", "predict", "export", "data", "bench", "list"}),
         ("metaformer list mod", {"model", "model/size"} | MODELS),
         ("metaformer list model/size=", SIZES),
         ("metaformer train model/size=", SIZES),

@@ -74,6 +74,10 @@ CASES = {
     "eval ckpt=truncated": ["truncated", "not a whole safetensors file"],
     "eval ckpt=pickled": ["pickle", "can run code"],
     "eval ckpt=RUN model.heads=2": ["model.heads=2", "model.heads=1"],
+    "compare RUN": ["1 to compare", "expected two or more", "tfidf"],
+    "compare RUN missing": ["missing does not exist"],
+    "compare RUN garbage": ["garbage", "not a whole safetensors file"],
+    "compare RUN tfidf task.shots=400": ["tiny", "task.shots"],
     "predict": ["ckpt", "support", "query", "out", "are needed"],
     f"{PREDICT} support=one_class.csv": ["one_class.csv", "at least two classes", "'x'"],
     f"{PREDICT} support=binary.csv": ["binary.csv"],
@@ -83,7 +87,7 @@ CASES = {
     f"{PREDICT} out=nowhere/out.csv": ["nowhere"],
     f"{PREDICT} out=sound.csv": ["sound.csv"],
     "data data=csv data.path=missing.csv": ["missing.csv"],
-    "nonsense": ["nonsense", "train, eval, predict, export, data, bench or list"],
+    "nonsense": ["nonsense", "train, eval, compare, predict, export, data, bench or list"],
 }
 
 

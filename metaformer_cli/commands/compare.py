@@ -22,7 +22,7 @@ from metaformer_cli.config.compared import Compared, Entry
 from metaformer_cli.config.registry import choice
 from metaformer_cli.config.saved import run_folder
 from metaformer_cli.reports.comparison import Contender, Difference, Reliability, Spread, Table
-from metaformer_cli.reports.lines import lines
+from metaformer_cli.reports.lines import lines, who
 from metaformer_cli.reports.page import page
 from metaformer_cli.tasks.task import episodes_sha256
 
@@ -93,6 +93,7 @@ def compare(asked: Compared) -> None:
     for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("html", page(tables))):
         with replacing(folder / f"{stem}.{suffix}") as stream:
             stream.write(text.encode())
+    print("\n".join(who(tables[0])))
     print(f"report   {folder / stem}.json")
     print(f"page     {folder / stem}.html")
 
@@ -172,16 +173,15 @@ def table_of(setting: str, line_up: LineUp, judged: Sequence[Judgement]) -> Tabl
         for name, places in gathered([own.entry for own in judged]).items()
     }
     scores = {name: episode_means(own, lead.name) for name, own in groups.items()}
-    names = sorted(groups, key=lambda name: statistics.fmean(scores[name]))
-    if not lead.lower_is_better:
-        names.reverse()
+    sign = 1 if lead.lower_is_better else -1
+    names = sorted(groups, key=lambda name: sign * statistics.fmean(scores[name]))
     pairs = ranking.pairs([scores[name] for name in names])
     ranks = ranking.ranks(len(names), pairs, lower_is_better=lead.lower_is_better)
     behind = {pair.other: pair.difference for pair in pairs if pair.one == 0}
     contenders = []
     for place, name in enumerate(names):
         found = behind.get(place)
-        difference = None if found is None else Spread(-found.mean, found.ci95)
+        difference = None if found is None else Spread(0 - found.mean, found.ci95)
         contenders.append(
             contender(name, groups[name], scores[name], rank=ranks[place], behind=difference)
         )

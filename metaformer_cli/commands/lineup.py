@@ -105,8 +105,8 @@ def _check_same(
     if same_groups and differing:
         raise ValueError(
             f"{names} hold out other {one.task.words[1]}: only one of the two may be judged on "
-            f"{listed(differing, one.task.words[:2])}; give data={one.config.data['name']} to "
-            "judge all on what none has seen"
+            f"{listed(differing, one.task.words[:2])}; name the data, such as "
+            f"data={one.config.data['name']}, to judge all on what none has seen"
         )
 
 

@@ -13,14 +13,24 @@ NAME = 24  # columns of a name, which is cut
 
 def lines(table: Table) -> list[str]:
     """What is compared, the ranking, curves, and what each costs."""
-    head = f"{table.setting or table.title}: {table.lead.name} of {table.asked}"
+    setting = f" ({table.setting})" if table.setting else ""
     return [
-        *_wrapped(head, "  "),
+        *_wrapped(f"{table.title}{setting}: {table.lead.name}", "  "),
+        *_wrapped(table.asked, "  "),
         *_ranking(table),
         *_curves(table),
         *_costs(table),
         *_parts(table),
     ]
+
+
+def who(table: Table) -> list[str]:
+    """Which runs each name stands for, where the name does not say it."""
+    found = []
+    for own in table.contenders:
+        if list(own.runs) != [own.name]:
+            found += _wrapped(f"{own.name}: {', '.join(own.runs)}", "  ")
+    return found
 
 
 def _ranking(table: Table) -> list[str]:
@@ -51,16 +61,16 @@ def _curves(table: Table) -> list[str]:
 
 def _costs(table: Table) -> list[str]:
     found = [
-        f"{'':{NAME}}   sd of  calib.   ms to    ms a       trained     training",
-        f"{'':{NAME}}   seeds   error   adapt   query    parameters         time",
+        f"{'':{NAME}}   sd of calib.  ms to    ms a      trained    training",
+        f"{'':{NAME}}   seeds  error  adapt   query   parameters        time",
     ]
     for own in table.contenders:
         spread = "–" if own.seed_sd is None else table.lead.number(own.seed_sd)
         error = "–" if own.reliability is None else f"{own.reliability.error:.1%}"
         found.append(
-            f"{_cut(own.name):{NAME}} {spread:>7} {error:>7} {milliseconds(own.adapt_ms):>7} "
-            f"{milliseconds(own.query_ms):>7} {own.parameters:>13,} "
-            f"{duration(own.training_seconds):>12}"
+            f"{_cut(own.name):{NAME}} {spread:>7} {error:>6} {milliseconds(own.adapt_ms):>6} "
+            f"{milliseconds(own.query_ms):>7} {own.parameters:>12,} "
+            f"{duration(own.training_seconds):>11}"
         )
     return found
 
@@ -83,4 +93,6 @@ def _cut(name: str) -> str:
 
 
 def _wrapped(text: str, indent: str) -> Sequence[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )

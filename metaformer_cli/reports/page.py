@@ -7,7 +7,7 @@ from html import escape
 
 from metaformer_cli.reports.comparison import Contender, Table, duration, milliseconds
 from metaformer_cli.reports.style import STYLE
-from metaformer_cli.reports.svg import Axis, colour, curve, mark, plot, whisker
+from metaformer_cli.reports.svg import COLOURS, Axis, colour, curve, mark, plot, whisker
 
 RULE = (
     "A rank is one more than how many learners are shown to be better: by a paired randomisation "
@@ -72,7 +72,7 @@ def _ranking(table: Table) -> str:
     axis = Axis.around(ends, most=6)
     rows = []
     for place, own in enumerate(table.contenders):
-        seeds = "" if own.seed_sd is None else f"; sd of seeds {table.lead.number(own.seed_sd)}"
+        seeds = "" if own.seed_sd is None else f"sd of seeds {table.lead.number(own.seed_sd)}"
         rows.append(
             f'<div class="rank">{own.rank}</div><div class="name">{_dot(place)}'
             f"{escape(own.name)}</div>"
@@ -102,7 +102,7 @@ def _matrix(table: Table) -> str:
                 cells.append("<td></td>")
                 continue
             found = table.told_apart(one, other)
-            mean = found.mean if found.one == one else -found.mean
+            mean = found.mean if found.one == one else 0 - found.mean
             better = table.lead.better(mean, 0)
             kind = ("better" if better else "worse") if found.told_apart else "alike"
             shown = table.lead.difference(mean, found.ci95)
@@ -200,7 +200,8 @@ def _legend(shown: Sequence[tuple[int, Contender]]) -> str:
 
 
 def _dot(place: int) -> str:
-    return f'<i style="background:{colour(place)}"></i>'
+    filled = "background:" if place < COLOURS else "border:2px dotted "  # and its line is dashed
+    return f'<i style="{filled}{colour(place)}"></i>'
 
 
 def _score(table: Table, own: Contender) -> str:

@@ -62,6 +62,7 @@ td.runs { text-align: left; font-size: 0.8rem; color: var(--soft); }
 figure { margin: 0; } figcaption { font-size: 0.85rem; margin-bottom: 0.4rem; }
 .panels .plot { grid-template-columns: 2rem 1fr; } .panels .area { height: 11rem; }
 @media (max-width: 600px) {
+  th, td { padding: 0.25rem 0.35rem; font-size: 0.85rem; }
   .ranking { grid-template-columns: 1.5rem 1fr auto; }
   .whisker, .ticks { grid-column: 2 / 4; }
   .whisker { height: 1.4rem; }

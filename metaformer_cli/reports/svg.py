@@ -46,8 +46,13 @@ class Axis:
 
 
 def colour(place: int) -> str:
-    """The colour of what stands at a place."""
+    """The colour of what stands at a place; once they are used up, they begin anew."""
     return f"var(--c{place % COLOURS})"
+
+
+def dashes(place: int) -> str:
+    """What tells a line from an earlier one of the same colour."""
+    return ("none", "6 4", "2 3")[min(place // COLOURS, 2)]
 
 
 def whisker(axis: Axis, mean: float, ci95: float, place: int) -> str:
@@ -70,7 +75,7 @@ def curve(across: Axis, up: Axis, points: Sequence[tuple[float, float]], place: 
     return (
         f'<g style="stroke:{colour(place)};fill:{colour(place)}">'
         '<svg width="100%" height="100%" viewBox="0 0 100 100" preserveAspectRatio="none">'
-        f'<polyline points="{path}"/></svg>{dots}</g>'
+        f'<polyline points="{path}" stroke-dasharray="{dashes(place)}"/></svg>{dots}</g>'
     )
 
 

@@ -143,3 +143,23 @@ def test_outputs_that_are_not_finite_after_adapting_are_refused_with_the_episode
     with pytest.raises(FloatingPointError, match=refused) as error:
         evaluate(Overflowing(), META, episodes(5), CLASSIFICATION, device="cpu", title="evaluate")
     assert "\n" not in str(error.value)
+
+
+def test_the_steps_that_count_make_the_score_and_those_beyond_are_shown():
+    watched = []
+    found = evaluate(
+        Scripted(),
+        META,
+        episodes(5),
+        CLASSIFICATION,
+        device="cpu",
+        title="evaluate",
+        steps=1,
+        watch=lambda answers, queries: watched.append((answers, queries)),
+    )
+    after_one = [right[1] / 4 for right in RIGHT]
+    assert found.lead.per_episode == after_one
+    assert found.lead.per_step == judged().lead.per_step
+    assert found.lead.gain.mean == pytest.approx((8 - 7) / 20)
+    shown = [CLASSIFICATION.measure(*pair)["accuracy"] for pair in watched]
+    assert shown == after_one, "the answers that count are watched"

@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metaformer_cli.tasks.classification import CLASSIFICATION
-from metaformer_cli.training.metrics import Metrics, NoMetrics, cut_after
+from metaformer_cli.training.metrics import Metrics, NoMetrics, cut_after, training_seconds
 
 
 def lines(folder: Path) -> list[dict[str, float]]:
@@ -101,3 +101,14 @@ def test_without_a_terminal_there_is_no_bar(tmp_path, capfd):
         writer.advance([1.0, 2.0], [0.5, 0.5])
         writer.say("a line")
     assert capfd.readouterr() == ("a line\n", "")
+
+
+def test_the_time_of_training_is_what_the_logged_speeds_say(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert training_seconds(path, 4) is None
+    lines = ['{"step": 0, "valid_accuracy": 0.5}', '{"step": 10, "episodes_per_second": 8.0}']
+    path.write_text("\n".join(lines[:1]) + "\n")
+    assert training_seconds(path, 4) is None, "nothing was logged yet"
+    lines += ['{"step": 10, "valid_accuracy": 0.5}', '{"step": 30, "episodes_per_second": 4.0}']
+    path.write_text("\n".join([*lines, '{"step": 40, "episodes_per']))
+    assert training_seconds(path, 4) == pytest.approx(10 * 4 / 8 + 20 * 4 / 4)
