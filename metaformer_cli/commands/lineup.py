@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from metaformer_cli.commands.build import learned
 from metaformer_cli.commands.judging import Candidate
+from metaformer_cli.config.combinations import needs_model
 from metaformer_cli.config.compared import Entry
+from metaformer_cli.config.registry import choice
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.record import listed
 from metaformer_cli.tasks.task import episodes_sha256
@@ -52,6 +54,13 @@ def line_up(entries: Sequence[Entry], *, other_data: bool) -> LineUp:
         for line in own.judged.lines
     ]
     notes += dict.fromkeys(remark for own in candidates for remark in own.dataset.remarks)
+    notes += [
+        f"{entry.word} has the model of {entry.config.ckpt}, the first run, as that was trained"
+        for entry in entries
+        if entry.trained is None
+        and entry.config.ckpt
+        and needs_model(choice("learner", entry.word))
+    ]
     first = candidates[0]
     for entry, own in zip(entries[1:], candidates[1:], strict=True):
         _check_same(entries[0].word, first, entry.word, own, same_groups=not other_data)
@@ -116,18 +125,20 @@ def _check_episodes(entries: Sequence[Entry], candidates: Sequence[Candidate]) -
     Raises:
         ValueError: two are not; the message names both, and the options of the task that differ.
     """
-    first: tuple[str, str, Candidate] | None = None
+    first: tuple[str, str] | None = None
     for entry, own in zip(entries, candidates, strict=True):
         if own.file is None:
             continue
         learned(own.task, read_header(own.file), str(own.file))
-        drawn = map(own.sampler.drawn, range(own.config.eval.episodes))
-        word, sha256, other = first = first or (entry.word, episodes_sha256(drawn), own)
-        if other is own or episodes_sha256(drawn) == sha256:
+        asked = episodes_sha256(map(own.sampler.drawn, range(own.config.eval.episodes)))
+        first = first or (entry.word, asked)
+        word, sha256 = first
+        if asked == sha256:
             continue
+        (other,) = (one.config.task for one in entries if one.word == word)
         options = ", ".join(
             f"task.{key}={value} and {own.config.task.get(key)}"
-            for key, value in other.config.task.items()
+            for key, value in other.items()
             if value != own.config.task.get(key)
         )
         raise ValueError(

@@ -26,7 +26,7 @@ def lines(table: Table) -> list[str]:
 
 def who(table: Table) -> list[str]:
     """Which runs each name stands for, where the name does not say it."""
-    found = []
+    found: list[str] = []
     for own in table.contenders:
         if list(own.runs) != [own.name]:
             found += _wrapped(f"{own.name}: {', '.join(own.runs)}", "  ")

@@ -22,7 +22,7 @@ def runs(tiny, tmp_path_factory) -> Path:
 
     The third was trained on a class that the others hold out, and they on one that it does.
     """
-    folder = tmp_path_factory.mktemp("compare")
+    folder: Path = tmp_path_factory.mktemp("compare")
     rows = [f"{label} {n} of {label * 2},{label}" for label in CLASSES for n in range(5)]
     (folder / "my.csv").write_text("\n".join(["text,label", *rows]))
     for name, train in {"usual": CLASSES[:8], "other": [*CLASSES[:7], CLASSES[11]]}.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import ClassVar
+
 import torch
 
 from metaformer_cli.episode import Episode, Examples
@@ -11,10 +14,11 @@ from metaformer_cli.training.latency import TIMED, latency
 class Counting:
     """Counts the steps that it takes, and notes which predictors answer."""
 
-    lower = ""
+    lower: ClassVar[str] = ""
 
     def __init__(self) -> None:
-        self.steps, self.answered = 0, []
+        self.steps = 0
+        self.answered: list[int] = []
 
     def initial_parameters(self):
         return {}
@@ -23,7 +27,11 @@ class Counting:
         del meta, support
         for step in range(5):
             self.steps += step > 0
-            yield lambda query, step=step: self.answered.append(step) or query.targets
+            yield partial(self.answer, step)
+
+    def answer(self, step, query):
+        self.answered.append(step)
+        return query.targets
 
 
 def episodes(count):
