@@ -93,9 +93,8 @@ def compare(asked: Compared) -> None:
     for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("html", page(tables))):
         with replacing(folder / f"{stem}.{suffix}") as stream:
             stream.write(text.encode())
-    print("\n".join(who(tables[0])))
-    print(f"report   {folder / stem}.json")
-    print(f"page     {folder / stem}.html")
+    written = [f"report   {folder / stem}.json", f"page     {folder / stem}.html"]
+    print("\n".join([*who(tables[0]), *written]))
 
 
 def judged_entry(entry: Entry, candidate: Candidate, before: Sequence[Judgement]) -> Judgement:
