@@ -45,7 +45,7 @@ Examples
   metaformer train -m learner=maml,fomaml seed=0,1  a sweep of four runs
   metaformer train run_dir=RUN resume=true          go on where RUN stopped
   metaformer eval ckpt=RUN task.shots=1             how good on one shot a class
-  metaformer compare RUN RUN tfidf                  which is better, and is it shown
+  metaformer compare RUN RUN tfidf                  which one is better
   metaformer predict ckpt=RUN support=labelled.csv query=new.csv out=labels.csv
 
 Flags
