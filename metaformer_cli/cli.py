@@ -20,6 +20,7 @@ from metaformer_cli import __version__
 
 if TYPE_CHECKING:
     from metaformer_cli.config.resolve import Composed
+    from metaformer_cli.config.sweep import Search, Sweep
 
 COMMANDS = ("train", "eval", "compare", "predict", "export", "data", "bench", "list")
 
@@ -74,7 +75,8 @@ def main() -> int:
     """Run the command in `sys.argv`; returns the exit code.
 
     0: done. 1: a fault in metaformer, with a traceback. 2: something for the user to correct, in
-    one line. 130 and 143: stopped by SIGINT and SIGTERM. 141: nobody reads the output any more.
+    one line; of several jobs, 1 and 2 mean that one failed so, and that the others were run. 130
+    and 143: stopped by SIGINT and SIGTERM. 141: nobody reads the output any more.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -88,15 +90,17 @@ def main() -> int:
         return 141
     except KeyboardInterrupt:
         return 130
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not _is_users(error):
+            raise
         _report(error)
         return 2
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        _report(error, OUT_OF_MEMORY)
-        return 2
     return code
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether the user can put it right; else it is a fault of ours."""
+    return isinstance(error, USER_ERRORS) or _out_of_memory(error)
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -131,7 +135,7 @@ def _dispatch(words: Sequence[str]) -> int:
         _use_plugins(words)
         print(command_help(words[0]))
     else:
-        _run(words[0], words[1:])
+        return _run(words[0], words[1:])
     return 0
 
 
@@ -154,26 +158,26 @@ def _listing(words: Sequence[str]) -> str:
     return listing([word for word in words if not word.startswith("plugins=")])
 
 
-def _run(command: str, words: Sequence[str]) -> None:
+def _run(command: str, words: Sequence[str]) -> int:
     from metaformer_cli.config.compose import run
 
     logging.basicConfig(format="%(message)s")  # to stderr
     for name in ("metaformer_cli", "hydra"):
         logging.getLogger(name).setLevel(logging.INFO)
     if command == "compare":
-        _compare(words)
-    else:
-        run(command, words, _job)
+        return _compare(words)
+    return run(command, words, _job, _jobs)
 
 
-def _compare(words: Sequence[str]) -> None:
-    """Compose what is compared, each as `eval` would, and compare it."""
+def _compare(words: Sequence[str]) -> int:
+    """Compose what is compared, each as `eval` would, and compare it; the exit code."""
     from metaformer_cli.config.compared import compared
 
     if found := compared(words):
         from metaformer_cli.commands.compare import compare
 
         compare(found)
+    return 0
 
 
 def _job(composed: Composed) -> object:
@@ -182,6 +186,25 @@ def _job(composed: Composed) -> object:
 
     config = resolve(composed)
     return _body(composed.command)(config)
+
+
+def _jobs(found: Sweep | Search) -> int:
+    """Run several jobs; what stops one does not stop the others."""
+    from metaformer_cli.commands.search import search
+    from metaformer_cli.commands.sweep import sweep
+    from metaformer_cli.config.sweep import Sweep
+
+    if isinstance(found, Sweep):
+        return sweep(found, _job, _failed)
+    return search(found, _job, _failed)
+
+
+def _failed(error: Exception) -> tuple[int, str]:
+    """Say what stopped a job of several; the exit code that it means, and its one line."""
+    if _is_users(error):
+        return 2, _report(error)
+    traceback.print_exception(error)
+    return 1, f"a fault in metaformer: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _body(command: str) -> Callable[[Any], object]:
@@ -217,7 +240,7 @@ def _complete(words: Sequence[str]) -> None:
     line = os.environ.get("COMP_LINE", "")
     match = re.match(r"(\s*\S+\s+)(\S*)(\s*)", line)
     if not any(word.startswith("query=") for word in words):
-        run(COMMANDS[0], words, _job)  # the script to install is the same for all
+        run(COMMANDS[0], words, _job, _jobs)  # the script to install is the same for all
     elif match and not match[3]:
         print(" ".join(name for name in COMMANDS if name.startswith(match[2])))
     elif match and match[2] == "list":
@@ -229,16 +252,17 @@ def _complete(words: Sequence[str]) -> None:
         os.environ["COMP_LINE"] = match[1] + line[match.end() :]
         plugins = re.findall(r"(?<=\s)plugins=\S+(?=\s)", line)
         with contextlib.suppress(Exception):  # a half-typed line is often wrong
-            run(match[2], [*words, *plugins], _job)
+            run(match[2], [*words, *plugins], _job, _jobs)
 
 
-def _report(error: Exception, words: str = "") -> None:
-    """Print an error as the user should see it; in `words` where its own say nothing to them."""
-    if os.environ.get("METAFORMER_TRACEBACK") == "1":
-        traceback.print_exception(error)
-        return
-    text = words or str(error)
+def _report(error: Exception) -> str:
+    """Print an error as the user should see it: in one line, which it gives too."""
+    text = OUT_OF_MEMORY if _out_of_memory(error) else str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror + (f": {error.filename}" if error.filename else "")
-    notes = getattr(error, "__notes__", [])
-    print("metaformer: error:", *" ".join([*notes, text]).split(), file=sys.stderr)
+    line = " ".join(" ".join([*getattr(error, "__notes__", []), text]).split())
+    if os.environ.get("METAFORMER_TRACEBACK") == "1":
+        traceback.print_exception(error)
+    else:
+        print("metaformer: error:", line, file=sys.stderr)
+    return line

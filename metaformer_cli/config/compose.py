@@ -7,10 +7,10 @@ import re
 import sys
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
@@ -32,31 +32,46 @@ from metaformer_cli.config.registry import GROUPS, choices, plugins, use_plugins
 from metaformer_cli.config.resolve import Composed, merge, saved_source
 from metaformer_cli.config.saved import check_plugins, read_resumed_config, read_saved_config
 from metaformer_cli.config.schema import COMMANDS, CheckpointCommand
+from metaformer_cli.config.sweep import Job, Search, Sweep, job_folder, space_of, values_of
 
 _CONFIGS = "metaformer_cli.configs"
 
 
-class _Stopped(BaseException):
-    """A job's error on its way past Hydra, which would keep it until the whole sweep is done."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+def _one_alone(_: Sweep | Search) -> int:
+    raise ValueError("-m makes several jobs, and this takes one: leave it out")
 
 
-def run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
-    """Compose `words`, and call `job`; in a sweep, once for every combination.
+def run(
+    command: str,
+    words: Sequence[str],
+    job: Callable[[Composed], object],
+    sweep: Callable[[Sweep | Search], int] = _one_alone,
+) -> int:
+    """Compose `words`, and call `job` with what they are; or `sweep`, where they are several jobs.
 
     Hydra itself answers the flags that need no job, such as --info and shell completion.
 
+    Returns:
+        The exit code: what `sweep` returned, else 0.
+
     Raises:
-        ValueError: the words cannot be composed, in one line; or the job raised it.
-        Exception: what else the job raised; in a sweep, with the job's overrides as a note.
+        ValueError: the words cannot be composed, in one line.
+        Exception: what the job raised.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through instead of printing them
+    with _explained(command):
+        found = _read(command, words)
+    if isinstance(found, Composed):
+        job(found)
+        return 0
+    return 0 if found is None else sweep(found)
+
+
+@contextmanager
+def _explained(command: str) -> Iterator[None]:
+    """Inside, what Hydra and OmegaConf raise becomes one line."""
     try:
-        _run(command, words, job)
-    except _Stopped as stopped:
-        raise stopped.error from stopped.error.__cause__
+        yield
     except CONFIG_ERRORS as error:
         raise ValueError(explain(error, COMMANDS[command])) from error
 
@@ -78,76 +93,148 @@ def plugin_files(words: Sequence[str]) -> list[str]:
     return [str(file) for file in files]
 
 
-def _run(command: str, words: Sequence[str], job: Callable[[Composed], object]) -> None:
+def _read(command: str, words: Sequence[str]) -> Composed | Sweep | Search | None:
+    """What the words ask for; None where they are answered already."""
     args, flags = parse(words)
     words = [readable(word) for word in args.overrides]
     use_plugins(plugin_files(words))
     register(args.config_dir)
+    shows = args.cfg or args.info or args.hydra_help or args.shell_completion or args.run
+    if args.multirun and not shows:
+        return _sweep(command, words, args.config_dir)
     typed = {override.key_or_group: override for override in overrides_of(words)}
-    swept = [key for key, override in typed.items() if override.is_sweep_override()]
-    source = saved_source(command, {key: _first(override) for key, override in typed.items()})
-    choices = _saved_choices(command, source, typed)
-    show = args.cfg == "job" and args.package is None and not args.multirun
-    if show:  # Hydra would print what it composed, without the checkpoint's values
+    if "hparams_search" in typed and not shows:
+        raise ValueError("hparams_search looks for the best of many runs: add -m")
+    job_only = args.cfg == "job" and args.package is None and not args.multirun
+    if job_only:  # Hydra would print what it composed, without the checkpoint's values
         flags = [f"--config-dir={args.config_dir}"] if args.config_dir else []
-
-    def one(composed: Composed) -> object:
-        if show:
-            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(merge(composed))))
-            return None
-        return job(composed)
-
     if flags or any(key.startswith(("hydra.", "hydra/")) for key in typed):
-        with ExitStack() as stack:
-            if args.multirun and "hydra.sweep.dir" not in typed:
-                if "run_dir" in typed and "run_dir" not in swept:
-                    words += [f"hydra.sweep.dir={typed['run_dir'].get_value_element_as_str()}"]
-                elif command != "train":  # only runs need a folder, and Hydra insists on one
-                    folder = stack.enter_context(TemporaryDirectory())
-                    words += [f"hydra.sweep.dir={quoted(folder)}"]
-            # a configuration may name code to log with, and Hydra would run it
-            words += ["hydra.job_logging.root=null", "hydra.hydra_logging.root=null"]
-            if not args.shell_completion:
-                _refuse_code(command, [*choices, *words], args.config_dir)
-            sys.argv = [sys.argv[0], *flags, *choices, *words]
-            task = _task(command, choices, swept, one)
-            hydra.main(version_base="1.3", config_path=f"pkg://{_CONFIGS}", config_name=command)(
-                task
-            )()
+        composed = _composed_by_main(command, words, flags, args)
     else:  # hydra.main composes everything twice, which takes longer than all the rest
-        with initialize_config_module(_CONFIGS, version_base="1.3"):
-            node = hydra.compose(command, [*choices, *words])
-        composed = _composed(command, node, words)
-        try:
-            one(composed)
-        except Exception as error:
-            raise _Stopped(error) from error
+        composed = _compose(command, words, None)
+    if composed is None or not job_only:
+        return composed
+    sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(merge(composed))))
+    return None
 
 
-def _refuse_code(command: str, words: Sequence[str], config_dir: str | None) -> None:
-    """Check that the part of the configuration that Hydra acts on names no code but Hydra's.
+def _compose(command: str, words: Sequence[str], config_dir: str | None) -> Composed:
+    """What Hydra makes of the words of one job."""
+    choices = _choices(command, words)
+    with initialize_config_module(_CONFIGS, version_base="1.3"):
+        node = hydra.compose(command, [*choices, *words, *_searched(config_dir)])
+    return _composed(command, node, words)
+
+
+def _composed_by_main(
+    command: str, words: list[str], flags: Sequence[str], args: Namespace
+) -> Composed | None:
+    """The same by `hydra.main`, which acts on its flags; None where that is all."""
+    choices = _choices(command, words)
+    # a configuration may name code to log with, and Hydra would run it
+    quiet = ["hydra.job_logging.root=null", "hydra.hydra_logging.root=null"]
+    if not args.shell_completion:
+        _multirun(command, [*choices, *words, *quiet], args.config_dir)
+    sys.argv = [sys.argv[0], *flags, *choices, *words, *quiet]
+    found: list[Composed] = []
+
+    def task(node: DictConfig) -> None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise ValueError("hydra.mode=MULTIRUN: expected -m, which makes a sweep")
+        found.append(_composed(command, node, words))
+
+    hydra.main(version_base="1.3", config_path=f"pkg://{_CONFIGS}", config_name=command)(task)()
+    return found[0] if found else None
+
+
+def _sweep(command: str, words: Sequence[str], config_dir: str | None) -> Sweep | Search:
+    """The jobs of a sweep, each composed; or the space of a search.
+
+    Raises:
+        ValueError: a job cannot be composed, or Hydra is told what it does not do here.
+    """
+    typed = {override.key_or_group: override for override in overrides_of(words)}
+    for key in typed:
+        if key.startswith(("hydra.", "hydra/")) and key != "hydra.sweep.dir":
+            raise ValueError(
+                f"{key}: metaformer itself runs the jobs of a sweep, one after another, and takes "
+                "no other option of Hydra's than hydra.sweep.dir: leave it out"
+            )
+    place = typed.get("hydra.sweep.dir") or typed.get("run_dir")
+    if place and not place.is_sweep_override():
+        words = [*words, f"hydra.sweep.dir={place.get_value_element_as_str()}"]
+    node = _multirun(command, words, config_dir)
+    params = [f"{key}={value}" for key, value in (node.hydra.sweeper.params or {}).items()]
+    with initialize_config_module(_CONFIGS, version_base="1.3"):  # which glob(*) looks into
+        loader = GlobalHydra.instance().config_loader()
+        overrides = OverridesParser.create(loader).parse_overrides([*params, *words])
+        by_key = {override.key_or_group: override for override in overrides}
+        swept = {key: own for key, own in by_key.items() if own.is_sweep_override()}
+        searches = "hparams_search" in typed
+        if "hparams_search" in swept:
+            raise ValueError("hparams_search: expected one NAME of a space, not several")
+        space = {key: space_of(own) for key, own in swept.items()} if searches else {}
+    fixed = [
+        str(own.input_line)
+        for key, own in by_key.items()
+        if key not in swept and not key.startswith("hydra.")
+    ]
+    if searches and "resume" not in typed:
+        fixed += ["resume=true"]  # the same words go on
+    folder = Path(_with_home(str(node.hydra.sweep.dir)))
+
+    def job(number: int, values: Mapping[str, Any]) -> Job:
+        chosen = [f"{swept[key].get_key_element()}={value}" for key, value in values.items()]
+        with _explained(command):
+            composed = _compose(command, [*fixed, *chosen], config_dir)
+        options = {key: composed.given[key] for key in swept if key in composed.given}
+        if "run_dir" not in swept and (command == "train" or "run_dir" in composed.given):
+            composed = replace(composed, folder=str(folder / job_folder(number, options)))
+        return Job(number, options, composed)
+
+    if not searches:
+        combinations = product(*map(values_of, swept.values()))
+        jobs = [job(i, dict(zip(swept, own, strict=True))) for i, own in enumerate(combinations)]
+        return Sweep(folder if command == "train" and "run_dir" not in swept else None, jobs)
+    if not space:
+        raise ValueError(
+            "hparams_search: expected what to look for, under hydra.sweeper.params in its YAML, or "
+            "typed, such as 'train.lr=tag(log,interval(1e-5,1e-3))'"
+        )
+    known = options(COMMANDS[command])
+    trials, seed = (known[key].checked(node[key]) for key in ("trials", "seed"))
+    return Search(folder, fixed, space, trials, seed, job)
+
+
+def _multirun(command: str, words: Sequence[str], config_dir: str | None) -> DictConfig:
+    """What Hydra composes for several jobs, its own part included, which names no code but Hydra's.
 
     Raises:
         ValueError: it does, as `hydra.callbacks` of a foreign `--config-dir` might.
     """
-    search = []
-    if config_dir:
-        search = [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]"]
     with initialize_config_module(_CONFIGS, version_base="1.3"):
         composer = GlobalHydra.instance().hydra
         assert composer is not None
         node = composer.compose_config(
             config_name=command,
-            overrides=[*words, *search],
+            overrides=[*words, *_searched(config_dir)],
             run_mode=RunMode.MULTIRUN,
             validate_sweep_overrides=False,
         )
     for target in _targets(OmegaConf.to_container(node.hydra)):
-        if not str(target).startswith(("hydra._internal.core_plugins.", "hydra_plugins.")):
+        if not str(target).startswith("hydra._internal.core_plugins."):
             raise ValueError(
                 f"hydra: _target_={target}: a configuration is data, and cannot name code to run; "
                 "leave it out"
             )
+    return node
+
+
+def _searched(config_dir: str | None) -> list[str]:
+    """What tells Hydra's compose of the folder that its main is told of by --config-dir."""
+    if config_dir is None:
+        return []
+    return [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]"]
 
 
 def _targets(node: object) -> Iterator[object]:
@@ -159,36 +246,6 @@ def _targets(node: object) -> Iterator[object]:
     if isinstance(node, list):
         for member in node:
             yield from _targets(member)
-
-
-def _task(
-    command: str,
-    choices: Sequence[str],
-    swept: Sequence[str],
-    job: Callable[[Composed], object],
-) -> Callable[[DictConfig], object]:
-    """What `hydra.main` calls: `job`, with what Hydra composed."""
-
-    def task(node: DictConfig) -> object:
-        settings = HydraConfig.get()
-        words = [word for word in settings.overrides.task if word not in choices]
-        try:
-            composed = _composed(command, node, words)
-            if settings.mode != RunMode.MULTIRUN:
-                return job(composed)
-            sweeps_runs = command == "train" or "run_dir" in composed.given
-            if sweeps_runs and "run_dir" not in swept:
-                keys = [key for key in swept if key in composed.given]
-                name = _job_name(settings.job.num, {key: composed.given[key] for key in keys})
-                folder = _with_home(str(Path(settings.sweep.dir) / name))
-                composed = replace(composed, folder=folder)
-            return job(composed)
-        except Exception as error:
-            if settings.mode == RunMode.MULTIRUN:
-                error.add_note(f"job {settings.job.num} ({' '.join(words)})")
-            raise _Stopped(error) from error
-
-    return task
 
 
 def parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
@@ -246,8 +303,10 @@ def _first(override: Override) -> Any:
     return override.value()
 
 
-def _saved_choices(command: str, source: str | None, typed: Mapping[str, Override]) -> list[str]:
+def _choices(command: str, words: Sequence[str]) -> list[str]:
     """The choices that the checkpoint was made with, for groups that the user left alone."""
+    typed = {override.key_or_group: override for override in overrides_of(words)}
+    source = saved_source(command, {key: _first(override) for key, override in typed.items()})
     if "experiment" in typed:
         return []
     brought = issubclass(COMMANDS[command], CheckpointCommand)
@@ -308,9 +367,3 @@ def _name_what_name_means(values: dict[str, Any], given: dict[str, Any]) -> None
 def _with_home(path: str) -> str:
     """The path; where a shell left `~/` in it, with the user's home folder."""
     return str(Path.home() / path[2:]) if path.startswith("~/") else path
-
-
-def _job_name(number: int, swept: Mapping[str, Any]) -> str:
-    """`0_learner-maml_seed-1`: safe in every file system, and on Hydra's command line."""
-    words = "_".join(f"{key}-{value}" for key, value in swept.items())
-    return f"{number}_{re.sub(r'[^A-Za-z0-9._-]+', '-', words)}"[:100].rstrip("_")

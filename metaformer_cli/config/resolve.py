@@ -178,7 +178,7 @@ def _overlay(base: Mapping[str, Any], composed: Composed) -> dict[str, Any]:
 def _keys(given: Mapping[str, Any]) -> list[str]:
     """The keys that were given, with those that a given size sets in its place."""
     sized = [f"model.{name}" for name in SIZED if given.get(SIZE)]
-    return [*(key for key in given if key != SIZE), *sized]
+    return [*(key for key in given if key not in (SIZE, "hparams_search")), *sized]
 
 
 def _refuse_changes(

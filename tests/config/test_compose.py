@@ -16,6 +16,7 @@ from metaformer_cli.config.build import build
 from metaformer_cli.config.compose import run
 from metaformer_cli.config.resolve import Composed, resolve
 from metaformer_cli.config.schema import COMMANDS
+from metaformer_cli.config.sweep import Search, Sweep
 
 Compose = Callable[..., list[Composed]]
 
@@ -29,7 +30,13 @@ def compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compose:
 
     def jobs(command: str, *words: str) -> list[Composed]:
         found: list[Composed] = []
-        run(command, words, found.append)
+
+        def several(own: Sweep | Search) -> int:
+            assert isinstance(own, Sweep)
+            found.extend(job.composed for job in own.jobs)
+            return 0
+
+        run(command, words, found.append, several)
         return found
 
     return jobs
@@ -82,17 +89,6 @@ def test_a_sweep_of_another_command_leaves_nothing(compose, tmp_path):
     jobs = compose("data", "-m", "seed=0,1")
     assert [(job.tree["seed"], job.folder) for job in jobs] == [(0, None), (1, None)]
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("compose")
-def test_a_failed_job_of_a_sweep_says_which():
-    def job(composed: Composed) -> None:
-        if composed.tree["seed"] == 1:
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full") as failed:
-        run("train", ["-m", "seed=0,1,2"], job)
-    assert failed.value.__notes__ == ["job 1 (seed=1)"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from metaformer_cli.config.compose import run
 from metaformer_cli.config.named import SIZED, experiments, sized_models, sizes
 from metaformer_cli.config.registry import choices
 from metaformer_cli.config.resolve import Composed, resolve
+from metaformer_cli.config.sweep import Search, Sweep
 
 Resolved = Callable[..., Any]
 
@@ -76,7 +77,13 @@ def test_a_sweep_may_go_over_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["metaformer"])
     found: list[Composed] = []
     words = ("-m", "model=transformer", "model/size=tiny,small", "run_dir=x")
-    run("train", words, found.append)
+
+    def several(own: Sweep | Search) -> int:
+        assert isinstance(own, Sweep)
+        found.extend(job.composed for job in own.jobs)
+        return 0
+
+    run("train", words, found.append, several)
     assert [composed.tree["model"]["width"] for composed in found] == [128, 256]
     assert [composed.folder for composed in found] == [
         "x/0_model-size-tiny",

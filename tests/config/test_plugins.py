@@ -16,6 +16,7 @@ from metaformer_cli.config.compose import plugin_files, run
 from metaformer_cli.config.help import command_help
 from metaformer_cli.config.registry import choice, plugins, use_plugins
 from metaformer_cli.config.resolve import resolve
+from metaformer_cli.config.sweep import Search, Sweep
 
 LEARNER = '''
 import sys
@@ -52,7 +53,13 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configs:
 
     def jobs(command: str, *words: str) -> list[Any]:
         found: list[Any] = []
-        run(command, words, lambda composed: found.append(resolve(composed)))
+
+        def several(own: Sweep | Search) -> int:
+            assert isinstance(own, Sweep)
+            found.extend(resolve(job.composed) for job in own.jobs)
+            return 0
+
+        run(command, words, lambda composed: found.append(resolve(composed)), several)
         return found
 
     return jobs
