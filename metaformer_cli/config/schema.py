@@ -131,9 +131,8 @@ class TrainCommand(ModelCommand):
     run_dir: Annotated[str | None, a_path, tunable] = None  # null: runs/<date>/<time>
     resume: Annotated[bool | str, a_path, tunable] = False  # true: go on with run_dir, if begun; or
     # a run folder, or a checkpoint
-    trials: Annotated[int, at_least(1), tunable] = (
-        20  # runs of hparams_search=NAME, failed ones too
-    )
+    trials: Annotated[int, at_least(1), tunable] = 20  # runs of hparams_search=NAME, those that
+    # fail too
 
 
 @dataclass(kw_only=True)

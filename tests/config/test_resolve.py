@@ -94,7 +94,7 @@ def test_only_what_leaves_a_run_the_same_can_change(make_run):
     assert {key for key, option in options(TrainCommand).items() if option.tunable} == {
         *("run_dir", "resume", "device", "train.steps", "train.eval_every", "train.log_every"),
         *("train.patience", "train.processes", "train.keep", "plugins", "data.changed"),
-        *("learner.chunk", "engine.compile", "engine.precision", "engine.kept_steps"),
+        *("learner.chunk", "engine.compile", "engine.precision", "engine.kept_steps", "trials"),
     }
     changes: dict[str, Any] = {"train__eval_every": 3, "train__log_every": 2, "train__patience": 5}
     config = resolved("train", resume="run", **changes)
