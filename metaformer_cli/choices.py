@@ -170,6 +170,7 @@ def source(
     inputs: Sequence[str] | None = None,
     rules: Sequence[Rule] = (),
     refuses: Mapping[str, str] | None = None,
+    name_is: str | None = None,
 ) -> Callable[[Marked], Marked]:
     """Mark a function that loads a data set: `(name, min_rows, *, its options)`.
 
@@ -178,8 +179,9 @@ def source(
         inputs: the kinds of examples that it gives; None: any.
         rules: what its options must be to each other.
         refuses: an option of another group that must stay at its default -> why.
+        name_is: the option that `data.name=WHAT` means beside `data=NAME`.
     """
-    return _as_it_is(names, inputs, rules, refuses)
+    return _as_it_is(names, inputs, rules, refuses, name_is)
 
 
 def _as_it_is(*_: object) -> Callable[[Marked], Marked]:

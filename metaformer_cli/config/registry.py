@@ -95,7 +95,8 @@ def choice(group: str, name: object) -> Choice:
         return known[name]
     hint = did_you_mean(name, [*known])
     for own in known.values():
-        if other := own.declared.get("name_is"):
+        other = own.declared.get("name_is")
+        if other and name in (own.options[other].names or (name,)):
             hint = hint or f"; did you mean {group}={own.name} {group}.{other}={name}?"
     raise ValueError(f"{group}={name}: expected {listed([*known])}{hint}")
 

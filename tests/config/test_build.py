@@ -66,6 +66,7 @@ def test_a_tree_becomes_checked_values_with_all_defaults():
         ({"learner": {"name": ["maml"]}}, f"expected {LEARNERS}"),
         ({"learner": {}}, "learner.name is needed"),
         ({"learner": {"name": None}}, f"learner=None: expected {LEARNERS}"),
+        ({"data": {"name": "fc100"}}, "did you mean data=learn2learn data.benchmark=fc100?"),
         ({"model": {"name": "bert"}}, "did you mean model=pretrained model.path=bert?"),
         ({"learner": "maml"}, "learner=maml: expected options"),
         ({"train": 3}, "train=3: expected options"),
