@@ -125,7 +125,8 @@ class Table:
             f"{count} {what}" for count, what in ((failed, "failed"), (left, "left")) if count
         ]
         print(f"sweep    {self.folder or 'in folders of their own'}: {', '.join(parts)}")
-        print("\n".join(self._rows(best)))
+        for row in self._rows(best):
+            print(row)
         for own in self.ended:
             if own.error:
                 print_wrapped("failed", f"{own.job.number}: {own.error}")
