@@ -134,6 +134,8 @@ class Table:
         for own in best:
             print(f"best     {own.run}{of_its_kind}")
             print(f"next     metaformer eval ckpt={shlex.quote(str(own.run))}")
+        if best and self.folder:
+            print(f"         metaformer compare {shlex.quote(str(self.folder))}")
         if left and self.folder:
             again = f"run_dir={shlex.quote(str(self.folder))} resume=true"
             print(f"go on    the same command with {again}")

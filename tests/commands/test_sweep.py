@@ -38,6 +38,7 @@ def test_where_a_job_fails_the_others_go_on_and_the_end_says_all(swept):
     assert "\nfailed   0: step " in answer.out
     assert f"best     {folder}/1_train.lr-0.001" in end
     assert f"next     metaformer eval ckpt='{folder}/1_train.lr-0.001'" in end
+    assert f"         metaformer compare '{folder}'" in end
     assert max(len(line) for line in end if str(folder) not in line) <= 80
 
 
