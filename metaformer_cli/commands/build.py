@@ -20,10 +20,11 @@ from metaformer_cli.training.launch import ALONE, Place
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import (
-        CheckpointCommand,
         DataCommand,
         EvalCommand,
+        ExportCommand,
         ModelCommand,
+        PredictCommand,
         Values,
     )
     from metaformer_cli.learners.engine import Engine
@@ -225,7 +226,7 @@ def learned(task: Task, checkpoint: Checkpoint | Header, source: str) -> dict[st
     return state
 
 
-def load_judged(file: Path, config: EvalCommand | CheckpointCommand) -> Checkpoint:
+def load_judged(file: Path, config: EvalCommand | PredictCommand | ExportCommand) -> Checkpoint:
     """The checkpoint that `ckpt` means, or the mean of the last ones of its run.
 
     Raises:

@@ -177,10 +177,6 @@ class CheckpointCommand(ModelCommand):
     `data`, `model` and what `task` is always come from it.
     """
 
-    ckpt: Annotated[str, a_path]  # a run folder (its best checkpoint), or one checkpoint
-    average: Annotated[int | None, at_least(1)] = None  # in place of the best, the mean of the last
-    # so many validated weights, which a run with train.keep has; null: none
-
 
 @dataclass(kw_only=True)
 class PredictCommand(CheckpointCommand):
@@ -189,9 +185,12 @@ class PredictCommand(CheckpointCommand):
     `data`, `model` and what `task` is always come from the checkpoint.
     """
 
+    ckpt: Annotated[str, a_path]  # a run folder (its best checkpoint), or one checkpoint
     support: Annotated[str, a_path]  # the file to adapt on: CSV, TSV or JSONL
     query: Annotated[str, a_path]  # the file whose rows get an answer
     out: Annotated[str, a_path]  # the file to write
+    average: Annotated[int | None, at_least(1)] = None  # in place of the best, the mean of the last
+    # so many validated weights, which a run with train.keep has; null: none
 
 
 @dataclass(kw_only=True)
@@ -201,9 +200,12 @@ class ExportCommand(CheckpointCommand):
     `data`, `model` and what `task` is always come from the checkpoint.
     """
 
+    ckpt: Annotated[str, a_path]  # a run folder (its best checkpoint), or one checkpoint
     out: Annotated[str, a_path]  # the folder to write; an earlier export there is replaced
     support: Annotated[str | None, a_path] = None  # the file to adapt on: CSV, TSV or JSONL; null:
     # the weights before adapting, and no program
+    average: Annotated[int | None, at_least(1)] = None  # in place of the best, the mean of the last
+    # so many validated weights, which a run with train.keep has; null: none
 
 
 @dataclass(kw_only=True)

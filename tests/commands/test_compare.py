@@ -98,7 +98,7 @@ def test_twice_the_same_figures_under_the_same_name(metaformer, runs, tmp_path):
     found = []
     for name in ("one", "other"):
         words = ["eval.episodes=3", "eval.inner_steps=2", f"run_dir={tmp_path / name}"]
-        assert metaformer("compare", runs / "a", "probe", *words).code == 0
+        assert metaformer("compare", runs / "a", "linear_probe", *words).code == 0
         (table,) = report(tmp_path / name)["tables"]
         for contender in table["contenders"]:
             del contender["adapt_ms"], contender["query_ms"]

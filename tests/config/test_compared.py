@@ -55,11 +55,14 @@ def test_a_run_that_is_named_twice_is_one():
         ("missing tfidf", "missing does not exist: expected a run folder"),
         ("tfid sweep", "did you mean tfidf?"),
         ("sweep/notes tfidf", "sweep/notes holds no run"),
-        ("tfidf probe ckpt=sweep", "runs are words of their own"),
-        ("tfidf probe learner=maml", "each run brings its own learner"),
-        ("tfidf probe -m", "metaformer compare takes no -m"),
-        ("tfidf probe task.shots=interval(1,3)", "task.shots: expected values with commas"),
-        ("tfidf probe task.shot=1", "tfidf: unknown option task.shot; did you mean task.shots?"),
+        ("tfidf linear_probe ckpt=sweep", "runs are words of their own"),
+        ("tfidf linear_probe learner=maml", "each run brings its own learner"),
+        ("tfidf linear_probe -m", "metaformer compare takes no -m"),
+        ("tfidf linear_probe task.shots=interval(1,3)", "task.shots: expected values with commas"),
+        (
+            "tfidf linear_probe task.shot=1",
+            "tfidf: unknown option task.shot; did you mean task.shots?",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(words, said):
@@ -71,14 +74,19 @@ def test_what_cannot_be_compared_is_refused_in_one_line(words, said):
 
 
 def test_each_combination_of_values_is_a_table():
-    found = compared(["tfidf", "probe", "task.shots=1,5", "task.ways=3,4", "eval.episodes=7"])
+    found = compared(
+        ["tfidf", "linear_probe", "task.shots=1,5", "task.ways=3,4", "eval.episodes=7"]
+    )
     assert found is not None
     asked = {
         setting: [(own.word, own.config.task["shots"], own.config.task["ways"]) for own in table]
         for setting, table in found.settings.items()
     }
     assert asked == {
-        f"task.shots={shots} task.ways={ways}": [("tfidf", shots, ways), ("probe", shots, ways)]
+        f"task.shots={shots} task.ways={ways}": [
+            ("tfidf", shots, ways),
+            ("linear_probe", shots, ways),
+        ]
         for shots in (1, 5)
         for ways in (3, 4)
     }
@@ -87,13 +95,13 @@ def test_each_combination_of_values_is_a_table():
 
 
 def test_data_may_be_named_and_so_may_the_reports_folder():
-    found = compared(["tfidf", "probe", "data=builtin", "run_dir=there"])
+    found = compared(["tfidf", "linear_probe", "data=builtin", "run_dir=there"])
     assert found is not None
     assert (found.other_data, found.run_dir, list(found.settings)) == (True, "there", [""])
 
 
 def test_configurations_can_be_seen_instead(capsys):
-    assert compared(["tfidf", "probe", "--cfg=job", "task.shots=3"]) is None
+    assert compared(["tfidf", "linear_probe", "--cfg=job", "task.shots=3"]) is None
     shown = capsys.readouterr().out
     assert shown.count("shots: 3") == 2
     assert shown.startswith("# tfidf\n")

@@ -35,7 +35,7 @@ def test_choices_with_the_same_options_are_shown_together():
         "  data.path",
         "  data.text_field",
     ]
-    assert command_help("train").count("\n  learner.adapt=null ") == 2  # joint has others
+    assert command_help("train").count("\n  learner.adapt=null ") == 5  # maml's are fomaml's too
 
 
 def test_of_a_task_predict_shows_what_says_how_a_persons_files_are_read():

@@ -59,7 +59,9 @@ def fits(**chosen: str) -> bool:
     for group, name in chosen.items():
         options = choice(group, name).options.values()
         needed = {
-            option.key.partition(".")[2]: "x" for option in options if option.default == "???"
+            option.key.partition(".")[2]: (option.names or ("x",))[0]
+            for option in options
+            if option.default == "???"
         }
         tree[group] = {"name": name, **needed}
     try:
