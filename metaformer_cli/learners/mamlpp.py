@@ -18,6 +18,7 @@ from metaformer_cli.learners.inner_loop import EXACT, FIRST_ORDER
 from metaformer_cli.learners.maml import MAML
 from metaformer_cli.models.model import Model, Parameters
 
+NOW = "now"  # in φ, 1 at the step that is made and 0 at others
 LEAST = 0.03  # of its first weight, what the loss after a step that is not the last keeps
 
 
@@ -69,13 +70,16 @@ class MAMLPlusPlus(MAML):
         return {n: value.repeat(self.inner_steps) for n, value in super().first_rates().items()}
 
     def at_step(self, phi: Parameters, k: int) -> Parameters:
-        """φ with the rates of step k, the last one's for those beyond."""
-        rates = {name: phi[name] for name in self.rates if name in phi}
-        return phi | {f"now.{n}": value[min(k, len(value) - 1)] for n, value in rates.items()}
+        """φ with what picks the rates of step k, the last one's for those beyond."""
+        if not self.learn_rates:
+            return phi
+        rates_K = phi[self.rates[0]]
+        place_K = F.one_hot(torch.tensor(min(k, len(rates_K) - 1)), len(rates_K))
+        return phi | {NOW: place_K.to(rates_K)}
 
     def rate(self, name: str, phi: Parameters) -> Tensor | float:
         """α of the adapted tensor `name` in this step."""
-        return phi[f"now.rate.{name}"].exp() if self.learn_rates else self.inner_lr
+        return (phi[f"rate.{name}"] @ phi[NOW]).exp() if self.learn_rates else self.inner_lr
 
     def add_meta_gradient(
         self, total: Parameters, meta: Parameters, episodes: Sequence[Episode]
