@@ -189,7 +189,7 @@ def test_a_closed_pipe_is_quiet(words, tmp_path):
         ("metaformer train train.ste", {"train.steps="}),
         ("metaformer eval eval.", {"eval.episodes=", "eval.split=", "eval.inner_steps="}),
         ("metaformer train nonsense=1 =", set()),
-        ("metaformer train plugins=../mine.py learner=m", {"learner=maml", "learner=mine"}),
+        ("metaformer train plugins=../mine.py learner=mi", {"learner=mine"}),
         ("metaformer train plugins=../mine.py learner=mine learner.d", {"learner.depth="}),
         ("metaformer train plugins=missing.py learner=m", set()),
     ],
