@@ -318,7 +318,6 @@ def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
 
     options = config.train
     assert options.lr is not None, "what suits the model takes the place of null"
-    assert options.rate_lr is not None
     assert options.joint_lr is not None
     assert options.steps is not None
     assert options.warmup_steps is not None
@@ -327,7 +326,7 @@ def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
         built.meta,
         logarithms=built.learner.logarithms,
         lr=options.lr,
-        rate_lr=options.rate_lr,
+        rate_lr=options.rate_lr or options.lr,
         joint_lr=options.joint_lr,
         weight_decay=options.weight_decay,
         clip_norm=options.clip_norm,

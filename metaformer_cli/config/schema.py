@@ -28,7 +28,7 @@ class Train:
     lr: Annotated[float | None, positive] = None  # AdamW, peak; null: what suits the model, else
     # 0.001
     rate_lr: Annotated[float | None, positive] = None  # the same, of the logarithms of learned
-    # inner rates and scales; null: what suits the model, else 0.03
+    # inner rates and scales; null: what suits the model, else train.lr
     joint_lr: Annotated[float | None, positive] = None  # the same, of the joint steps; null: what
     # suits the model, else 0.001
     start_share: Annotated[float | None, fraction] = None  # of the start, in the weights that are
@@ -225,7 +225,6 @@ SUITS_MOST: Final[Values] = {
     "train.joint_steps": 0,
     "train.meta_batch": 4,
     "train.lr": 1e-3,
-    "train.rate_lr": 0.03,
     "train.joint_lr": 1e-3,
     "train.start_share": 0.0,
     "train.warmup_steps": 10,

@@ -37,7 +37,10 @@ class Reader(Protocol):
     inputs=("images",),
     outputs=("classes",),
     rules=(divisible("width", "heads"),),
-    suits={"learner.adapt": "head"},  # from scratch, what adapts all learns too slowly
+    suits={
+        "learner.adapt": "head",  # from scratch, what adapts all learns too slowly
+        "train.rate_lr": 0.03,  # found on validation classes of glyphs
+    },
 )
 class PatchClassifier(Headed):
     """A Transformer over the patches of an image (Dosovitskiy et al. 2021), trained from scratch.
