@@ -14,16 +14,9 @@ from torch import Tensor, nn
 
 from metaformer_cli.choices import at_least, divisible, model
 from metaformer_cli.models.blocks import Block, LayerNorm
-from metaformer_cli.models.model import (
-    HIDDEN,
-    Inputs,
-    Model,
-    Parameters,
-    Plain,
-    call,
-    linear_ends,
-)
+from metaformer_cli.models.model import Inputs, Plain, linear_ends
 from metaformer_cli.models.packed import heads_apart
+from metaformer_cli.models.valued import Valued
 
 
 class Reader(Protocol):
@@ -39,7 +32,7 @@ class Reader(Protocol):
     rules=(divisible("width", "heads"),),
     suits={"learner.inner_lr": 0.01},  # as Finn et al. (2017) have it; of 0.3, numbers overflow
 )
-class PointTransformer(Model):
+class PointTransformer(Valued):
     """A Transformer over the coordinates of each point, which maps it to a value.
 
     Each coordinate becomes a token, its value times a learned vector plus another, beside one token
@@ -55,6 +48,7 @@ class PointTransformer(Model):
     plain: ClassVar[Mapping[str, Plain]] = {
         "points": Plain(1, "float32 [rows, coordinates]: a point each")
     }
+    body: PointEncoder
 
     def __init__(
         self,
@@ -95,18 +89,6 @@ class PointTransformer(Model):
         if inside.startswith("blocks."):
             return int(inside.split(".")[1])
         return {"final_norm": self.layers, "output": self.layers + 1}.get(inside.split(".")[0], -1)
-
-    def trunk(self, parameters: Parameters, inputs: Inputs, depth: int) -> Parameters:
-        """[T, D] token vectors; of a trunk of all layers, [N, D] what the output layer reads."""
-        if depth == 0:
-            return {}
-        return {HIDDEN: call(self.body, parameters, "body.", inputs, None, depth, only_trunk=True)}
-
-    def outputs(self, parameters: Parameters, inputs: Inputs, depth: int = 0) -> Tensor:
-        """[N] the points' values."""
-        hidden = parameters.get(HIDDEN)
-        values_N: Tensor = call(self.body, parameters, "body.", inputs, hidden, depth)
-        return values_N
 
     def activations(self, inputs: Inputs) -> int:
         """Of all matrices that a token passes."""

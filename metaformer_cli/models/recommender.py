@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from metaformer_cli.choices import at_least, divisible, fraction, model
 from metaformer_cli.models.blocks import Block, LayerNorm, draw_kept
-from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call, linear_ends
+from metaformer_cli.models.model import Inputs, linear_ends
 from metaformer_cli.models.packed import heads_apart
+from metaformer_cli.models.valued import Valued
 
 SMALL = 0.002  # standard deviation of the output's weights: the bias model is where training starts
 
@@ -65,7 +66,7 @@ def user_bias(left_K: Tensor, others_NK: Tensor, shrinkage: Tensor) -> Tensor:
         "train.eval_every": 20,
     },
 )
-class Recommender(Model):
+class Recommender(Valued):
     """A Transformer over the user, the rated items and the items to rate, on top of a bias model.
 
     One token stands for the user, one for each rated item, one for each item to rate. A rated item
@@ -82,6 +83,8 @@ class Recommender(Model):
         own: nothing: it brings nothing with it.
         restored: whether a checkpoint's weights will replace these.
     """
+
+    body: Tokens
 
     def __init__(
         self,
@@ -131,18 +134,6 @@ class Recommender(Model):
         tokens = 1 + len(inputs["items"])
         shape = (2 * self.layers, tokens, self.width)
         return draw_kept(shape, self.dropout, generator, inputs["left"].device)
-
-    def trunk(self, parameters: Parameters, inputs: Inputs, depth: int) -> Parameters:
-        """[T, D] token vectors; of a trunk of all layers, [N] ratings without the factors' part."""
-        if depth == 0:
-            return {}
-        return {HIDDEN: call(self.body, parameters, "body.", inputs, None, depth, only_trunk=True)}
-
-    def outputs(self, parameters: Parameters, inputs: Inputs, depth: int = 0) -> Tensor:
-        """[N] the ratings."""
-        hidden = parameters.get(HIDDEN)
-        ratings_N: Tensor = call(self.body, parameters, "body.", inputs, hidden, depth)
-        return ratings_N
 
     def activations(self, inputs: Inputs) -> int:
         """Of all matrices that a token passes."""
