@@ -86,11 +86,6 @@ class FeatureLearner:
     exact: bool = True
 
     def __init__(self, model: FeatureModel, objective: Objective, run_by: Engine) -> None:
-        if not isinstance(model, FeatureModel):
-            raise ValueError(
-                "this learner compares features, and the model gives none: "
-                "expected model=minilm, pretrained or transformer"
-            )
         self.model, self.objective, self.engine = model, objective, run_by
         self.known = KnownFeatures(model, run_by)
 

@@ -36,11 +36,6 @@ class FrozenFeatures(Untrained):
 
     def __init__(self, model: FeatureModel, objective: Objective, run_by: Engine) -> None:
         del objective
-        if not isinstance(model, FeatureModel):
-            raise ValueError(
-                "this learner compares features, and the model gives none: "
-                "expected model=minilm, pretrained or transformer"
-            )
         self.model = model
         self.known = KnownFeatures(model, run_by)
 

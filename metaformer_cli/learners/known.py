@@ -23,9 +23,17 @@ class KnownFeatures:
     Args:
         model: gives the features.
         run_by: says in which precision products are.
+
+    Raises:
+        ValueError: the model gives no features.
     """
 
     def __init__(self, model: FeatureModel, run_by: Engine) -> None:
+        if not isinstance(model, FeatureModel):
+            raise ValueError(
+                "this learner compares features, and the model gives none: "
+                "expected model=minilm, pretrained or transformer"
+            )
         self.model, self.engine = model, run_by
         self.most = KEPT // (4 * model.width)
         self._known: dict[Hashable, Tensor] = {}
