@@ -24,17 +24,22 @@ class Interval:
 
     Attributes:
         mean: over episodes.
-        ci95: 1.96 standard errors; NaN for one episode.
+        ci95: a quantile of standard errors, by itself 1.96; NaN for one episode.
     """
 
     mean: float
     ci95: float
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """The mean of values over episodes, with its interval."""
+def interval(values: Sequence[float], quantile: float = Z95) -> Interval:
+    """The mean of values over episodes, with its interval.
+
+    Args:
+        values: at least one.
+        quantile: half of the interval, in standard errors.
+    """
     deviation = statistics.stdev(values) if len(values) > 1 else math.nan
-    return Interval(statistics.fmean(values), Z95 * deviation / math.sqrt(len(values)))
+    return Interval(statistics.fmean(values), quantile * deviation / math.sqrt(len(values)))
 
 
 def paired(values: Sequence[float], others: Sequence[float]) -> Interval:

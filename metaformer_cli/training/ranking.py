@@ -5,8 +5,6 @@ Shape suffixes: R random signs, N episodes, P pairs.
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,7 +14,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from metaformer_cli.episode import derive_seed
-from metaformer_cli.training.comparison import Interval
+from metaformer_cli.training.comparison import Interval, interval
 
 LEVEL = 0.05  # of the family of all pairs: how often any two alike are told apart
 DRAWS = 99_999  # of signs: the least p-value is 1 in 100,000, so that Holm can reject 5,000 pairs
@@ -49,9 +47,7 @@ class Pair:
 
 def t_interval(values: Sequence[float]) -> Interval:
     """The mean over episodes, and half the width of its 95% interval by Student's t."""
-    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
-    quantile = float(stdtrit(max(len(values) - 1, 1), 0.975))
-    return Interval(statistics.fmean(values), quantile * deviation / math.sqrt(len(values)))
+    return interval(values, float(stdtrit(max(len(values) - 1, 1), 0.975)))
 
 
 def pairs(scores: Sequence[Sequence[float]]) -> list[Pair]:
