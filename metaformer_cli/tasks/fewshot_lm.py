@@ -35,7 +35,7 @@ from metaformer_cli.episode import (
     Score,
     derive_seed,
 )
-from metaformer_cli.tasks.renaming import with_letters_renamed
+from metaformer_cli.tasks.renaming import sometimes_renamed
 from metaformer_cli.tasks.sampling import Windows, drawn, extend
 from metaformer_cli.tasks.task import Task, cut, drawn_of_one, evenly, spread
 from metaformer_cli.tasks.text_floors import ORDER, gzip_bits, ngram_bits
@@ -206,9 +206,7 @@ class FewShotLanguageModel(Task):
 
     def augmented(self, drawn: Drawn, groups: Groups, rng: random.Random) -> Drawn:
         """Some with their letters renamed."""
-        if rng.random() < self.renamed:
-            return with_letters_renamed(drawn, groups, rng)
-        return drawn
+        return sometimes_renamed(drawn, groups, rng, self.renamed)
 
     def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
         """Packed tokens, and the token after each; after an empty passage nothing is asked."""

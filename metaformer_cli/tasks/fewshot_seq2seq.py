@@ -32,7 +32,7 @@ from metaformer_cli.episode import (
 )
 from metaformer_cli.tasks import pair_scores
 from metaformer_cli.tasks.beam_search import Hypothesis, beam_search
-from metaformer_cli.tasks.renaming import with_letters_renamed
+from metaformer_cli.tasks.renaming import sometimes_renamed
 from metaformer_cli.tasks.task import Task, cut, drawn_of_one, spread
 
 if TYPE_CHECKING:
@@ -210,9 +210,7 @@ class FewShotSequenceToSequence(Task):
 
     def augmented(self, drawn: Drawn, groups: Groups, rng: random.Random) -> Drawn:
         """Some with their sources' letters renamed."""
-        if rng.random() < self.renamed:
-            return with_letters_renamed(drawn, groups, rng)
-        return drawn
+        return sometimes_renamed(drawn, groups, rng, self.renamed)
 
     def read(self, rows: Sequence[Row], drawn: Drawn) -> Examples:
         """Packed tokens of both sides, and the token after each of the targets'."""

@@ -17,6 +17,11 @@ from metaformer_cli.episode import Drawn, Groups, Row
 LOOKED_AT = 200  # rows of a group whose letters are taken for its alphabet
 
 
+def sometimes_renamed(drawn: Drawn, groups: Groups, rng: random.Random, share: float) -> Drawn:
+    """In so large a share of all episodes, the episode `with_letters_renamed`."""
+    return with_letters_renamed(drawn, groups, rng) if rng.random() < share else drawn
+
+
 def with_letters_renamed(drawn: Drawn, groups: Groups, rng: random.Random) -> Drawn:
     """The episode with the letters of each row's first text renamed, everywhere alike.
 
