@@ -80,7 +80,7 @@ class Engine:
         *,
         plain: bool,
         shared: Mapping[str, int],
-        varying: Mapping[str, int],
+        varying: Mapping[str, Sequence[int]],
     ) -> Function:
         """A function of one episode, run as the engine says.
 
@@ -89,7 +89,7 @@ class Engine:
             plain: attend by products that can be differentiated twice.
             shared: names of parameters and how many axes they have: those that have no more are
                 shared by all episodes, and a product with such a one is one large product.
-            varying: names of tensors and the axis whose size differs from episode to episode.
+            varying: names of tensors and the axes whose sizes differ from episode to episode.
         """
 
         def over_episodes(fast: Parameters, slow: Parameters, batch: Mapping[str, Tensor]) -> Any:
@@ -132,8 +132,8 @@ def mapped_gradient(loss: Loss, fast: Parameters) -> Parameters:
     return gradients
 
 
-def mark_sizes(tensors: Mapping[str, Tensor], varying: Mapping[str, int]) -> None:
+def mark_sizes(tensors: Mapping[str, Tensor], varying: Mapping[str, Sequence[int]]) -> None:
     """Tell the compiler which sizes differ from episode to episode, lest it compile for each."""
-    for name, axis in varying.items():
+    for name, axes in varying.items():
         if name in tensors:
-            torch._dynamo.maybe_mark_dynamic(tensors[name], axis)
+            torch._dynamo.maybe_mark_dynamic(tensors[name], axes)

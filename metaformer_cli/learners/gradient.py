@@ -140,7 +140,7 @@ class GradientLearner:
         self.engine = engine
         shared = {name: value.ndim for name, value in self.model.named_parameters()}
         shared |= {n: value.ndim for n, value in self.at_step(self.first_rates(), 0).items()}
-        varying = {**self.model.varying, HIDDEN: 0}
+        varying = {**self.model.varying, HIDDEN: (0,)}
         run = partial(engine.run, shared=shared, varying=varying)
         self.run_trunk = run(self.trunk, plain=False)
         self.run_start = run(self.start, plain=False)

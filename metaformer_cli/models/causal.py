@@ -100,7 +100,7 @@ class CausalLanguageModel(Model):
         self.lookups = {
             f"transformer.{name}": ids for name, ids in TransformerEncoder.lookups.items()
         }
-        self.varying = {**VARYING, **dict.fromkeys(self.lookups, 0), "targets": 0, "kept": 0}
+        self.varying = {**VARYING, **dict.fromkeys(self.lookups, (0,)), "kept": (0,)}
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """With positions' sines, and where each head finds its vectors."""

@@ -33,7 +33,7 @@ class Classifier(Headed):
 
     def __init__(self, encoder: Encoder, ways: int, **options: Any) -> None:
         super().__init__(encoder, ways, **options)
-        self.varying = {**VARYING, **dict.fromkeys(self.lookups, 0)}
+        self.varying = {**VARYING, **dict.fromkeys(self.lookups, (0,))}
 
     def to_plain(self, inputs: Inputs) -> dict[str, Tensor]:
         """Token ids at all places, and where there is a token."""

@@ -103,9 +103,9 @@ class EncoderDecoder(Model):
         self.lookups = {
             f"body.encoder.{name}": ids for name, ids in TransformerEncoder.lookups.items()
         }
-        both = {**VARYING, **{SOURCE + name: axis for name, axis in VARYING.items()}}
-        self.varying = {**both, **dict.fromkeys(self.lookups, 0), "targets": 0, "kept": 0}
-        self.varying["dropout"] = 2
+        both = {**VARYING, **{SOURCE + name: axes for name, axes in VARYING.items()}}
+        self.varying = {**both, **dict.fromkeys(self.lookups, (0,)), "kept": (0,)}
+        self.varying["dropout"] = (2,)
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """With positions' sines, and where each head finds its vectors, of either side."""

@@ -51,8 +51,7 @@ class Model(nn.Module):
         dropout: the share of each block's output that is dropped in training.
         lookups: the meta-parameters that are only looked up by rows, and the input with the rows.
             Plain gradient descent leaves all other rows as they are.
-        varying: the axis of each input whose size differs between episodes of equal ways, shots
-            and queries.
+        varying: the axes of each input whose sizes differ between episodes.
         added: the names of what `start` adds, with their shapes, and 1 for an axis whose size
             differs between episodes, such as that of classes.
         starts_from_support: whether `start` reads the support set, through the whole model.
@@ -69,7 +68,7 @@ class Model(nn.Module):
     layers: int
     dropout: float = 0.0
     lookups: Mapping[str, str]
-    varying: Mapping[str, int]
+    varying: Mapping[str, Sequence[int]]
     added: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     starts_from_support: bool = False
     starting: frozenset[str] = frozenset()

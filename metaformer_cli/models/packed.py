@@ -25,12 +25,13 @@ PART = 256  # sequences of a large set that are read at a time: bounds memory, n
 # What `pack` returns.
 PACKED = ("tokens", "types", "type_of", "positions", "slots", "mask", "places", "sequences")
 
-# The axis of each input whose size differs between episodes of equal ways, shots and queries.
-VARYING = {
-    **dict.fromkeys(("tokens", "types", "type_of", "positions", "sequences"), 0),
-    **dict.fromkeys(("places", "head_places", "turns", "sinusoids", "weights"), 0),
-    **dict.fromkeys(("slots", "mask", "dropout", "vectors"), 1),
-    "head_slots": 3,
+# The axes of each input whose sizes differ between episodes.
+VARYING: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(("tokens", "types", "type_of", "positions", "sequences", "targets"), (0,)),
+    **dict.fromkeys(("places", "head_places", "turns", "sinusoids", "weights"), (0,)),
+    **dict.fromkeys(("slots", "mask", "vectors"), (0, 1)),
+    "dropout": (1,),
+    "head_slots": (1, 3),
 }
 
 

@@ -71,7 +71,7 @@ class PatchClassifier(Headed):
         super().__init__(
             PatchEncoder(reader.channels, size, width, layers, heads), reader.ways, **options
         )
-        self.varying = {}
+        self.varying = {"pixels": (0,), "targets": (0,)}
 
     def names(self, inputs: Inputs) -> list[Hashable]:
         """A hash of each image's pixels."""

@@ -64,7 +64,7 @@ class PointTransformer(Valued):
         super().__init__()
         del own, restored
         self.layers, self.heads = layers, heads
-        self.lookups, self.varying = {}, {}
+        self.lookups, self.varying = {}, {"points": (0,), "targets": (0,)}
         self.body = PointEncoder(reader.coordinates, width, layers, heads, pre_norm=norm == "pre")
 
     def to_plain(self, inputs: Inputs) -> dict[str, Tensor]:

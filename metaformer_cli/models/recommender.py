@@ -102,13 +102,13 @@ class Recommender(Valued):
         self.layers, self.heads, self.dropout, self.width = layers, heads, dropout, width
         self.lookups = {"body.items_VD": "items"}
         self.varying = {
-            **dict.fromkeys(("items", "attributes", "factors", "places", "head_places"), 0),
-            **dict.fromkeys(("left", "means"), 0),
-            "slots": 1,
-            "head_slots": 3,
-            "visible": 3,
-            "others": 1,
-            "dropout": 1,
+            **dict.fromkeys(("items", "attributes", "factors", "places", "head_places"), (0,)),
+            **dict.fromkeys(("left", "means"), (0,)),
+            "slots": (1,),
+            "head_slots": (3,),
+            "visible": (3,),
+            "others": (1,),
+            "dropout": (1,),
         }
         self.body = Tokens(reader, width, layers, heads)
 

@@ -57,7 +57,7 @@ class Own(Model):
 
     layers = 0
     lookups: Mapping[str, str] = {}
-    varying: Mapping[str, int] = {}
+    varying: Mapping[str, tuple[int, ...]] = {}
 
     def __init__(self) -> None:
         super().__init__()
