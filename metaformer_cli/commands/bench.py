@@ -70,6 +70,7 @@ MODES = {
     "learn2learn, packed": Mode({**PLAIN, "learner.engine": "learn2learn"}),
     "higher": Mode({**PLAIN, "learner.engine": "higher"}, padded=True),
     "torchopt": Mode({**PLAIN, "learner.engine": "torchopt"}, padded=True),
+    "jax": Mode({**PLAIN, "learner.engine": "jax"}),
 }
 REFERENCE = MODES["functional"]  # in float64, what gradients are compared with
 BASELINE = "learn2learn"  # what speeds are multiples of

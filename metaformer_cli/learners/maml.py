@@ -32,8 +32,9 @@ class MAML(GradientLearner):
         objective: Objective,
         run_by: Engine,
         *,
-        engine: Literal["functional", "learn2learn", "higher", "torchopt"] = "functional",  # whose
-        # inner loop is run: ours, or another library's
+        engine: Literal[
+            "functional", "learn2learn", "higher", "torchopt", "jax"
+        ] = "functional",  # whose inner loop is run: ours, or another library's
         **options: Any,
     ) -> None:
         super().__init__(model, objective, run_by, **options)

@@ -145,7 +145,7 @@ def test_any_tree_is_built_whole_or_refused_in_one_line(values):
             "learner.adapt=last_0: expected all, head, bias_norm, lora or last_N, ",
         ),
         ({"adapt": "last_0"}, "e.g. learner.adapt=last_2"),
-        ({"engine": "other"}, "learn2learn, higher or torchopt"),
+        ({"engine": "other"}, "learn2learn, higher, torchopt or jax"),
         ({"chunk": 0}, "learner.chunk=0: expected at least 1"),
     ],
 )
