@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from metaformer_cli import __version__
+from metaformer_cli.commands.memory import out_of_memory
 
 if TYPE_CHECKING:
     from metaformer_cli.config.resolve import Composed
@@ -100,14 +101,7 @@ def main() -> int:
 
 def _is_users(error: Exception) -> bool:
     """Whether the user can put it right; else it is a fault of ours."""
-    return isinstance(error, USER_ERRORS) or _out_of_memory(error)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory is full; torch has a class of its own for GPUs, and none for CPUs."""
-    of_gpu = type(error).__name__ == "OutOfMemoryError"
-    of_cpu = "DefaultCPUAllocator" in str(error)
-    return isinstance(error, MemoryError) or of_gpu or of_cpu
+    return isinstance(error, USER_ERRORS) or out_of_memory(error)
 
 
 def _dispatch(words: Sequence[str]) -> int:
@@ -257,8 +251,8 @@ def _complete(words: Sequence[str]) -> None:
 
 def _report(error: Exception) -> str:
     """Print an error as the user should see it: in one line, which it gives too."""
-    text = OUT_OF_MEMORY if _out_of_memory(error) else str(error)
-    if isinstance(error, OSError) and error.strerror:
+    text = OUT_OF_MEMORY if out_of_memory(error) else str(error)
+    if text != OUT_OF_MEMORY and isinstance(error, OSError) and error.strerror:
         text = error.strerror + (f": {error.filename}" if error.filename else "")
     line = " ".join(" ".join([*getattr(error, "__notes__", []), text]).split())
     if os.environ.get("METAFORMER_TRACEBACK") == "1":

@@ -22,16 +22,25 @@ from metaformer_cli.commands.build import (
     print_wrapped,
     resolve_device,
 )
+from metaformer_cli.commands.memory import (
+    NotEnoughMemoryError,
+    footprint,
+    gigabytes,
+    out_of_memory,
+    to_lower,
+    warning,
+)
 from metaformer_cli.commands.recorded import seen_by_origin, training_groups
 from metaformer_cli.config.saved import checkpoint_file, to_yaml
 from metaformer_cli.data.record import DataRecord
-from metaformer_cli.episode import Episode, Groups, Score
+from metaformer_cli.episode import Groups, Score
 from metaformer_cli.tasks.task import judging_sampler, training_sampler, validation_sampler
 from metaformer_cli.training.checkpoint_header import BEST, LAST
 from metaformer_cli.training.launch import ALONE, Place, launch, torchrun_place
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import TrainCommand
+    from metaformer_cli.learners.learner import Footprint
     from metaformer_cli.tasks.task import Task
     from metaformer_cli.training.checkpoint import Checkpoint, Progress
     from metaformer_cli.training.optimiser import AdamW
@@ -47,6 +56,7 @@ def train(config: TrainCommand) -> float:
 
     Raises:
         ValueError: the data, the run folder or a checkpoint cannot be used.
+        NotEnoughMemoryError: memory is full, or will be; what was saved before is whole.
         OSError: the disk is full; what was saved before is whole.
         FloatingPointError: training met a number that is not finite.
         DeadRankError: one of several processes is gone; what it and the others had done is saved.
@@ -92,11 +102,17 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
             progress = launch(train_as, config.train.processes, config, splits, record, folder)
         else:
             progress = train_as(ALONE, config, splits, record, folder)
-    except OSError as error:
-        error.add_note(
-            f"training stopped, and what {folder} holds is whole: put this right, then go on with "
-            f"run_dir={shlex.quote(str(folder))} resume=true:"
-        )
+    except Exception as error:
+        again = f"run_dir={shlex.quote(str(folder))} resume=true"
+        if out_of_memory(error):
+            begun = (folder / "checkpoints" / LAST).exists()
+            whole = f"; what {folder} holds is whole, for {again}" if begun else ""
+            raise NotEnoughMemoryError(f"out of memory: {to_lower(config)}{whole}") from error
+        if isinstance(error, OSError):
+            error.add_note(
+                f"training stopped, and what {folder} holds is whole: put this right, then go on "
+                f"with {again}:"
+            )
         raise
     if progress.best is not None:
         better = "model=minilm, " if config.model["name"] == "transformer" else ""
@@ -207,11 +223,11 @@ def build_and_train(
     joint_episodes = options.joint_steps * options.meta_batch
     sampler = training_sampler(task, splits["train"], config.seed, joint_episodes)
     # of full size, which training episodes need not have
-    episode = judging_sampler(task, splits["train"], "train").episode(0).to(device)
-    if device.startswith("cuda"):
-        free = free_memory(device)
-        built.learner.fit_to(free, built.meta, episode, options.meta_batch)
-    print(f"model    {describe_model(built, episode)} on {device}", flush=True)
+    full = judging_sampler(task, splits["train"], "train")
+    found = footprint(config, task, built, full, device, processes.size)
+    print(f"model    {describe_model(built, found)} on {device}", flush=True)
+    if doubt := warning(config, found, device, processes.size):
+        print_wrapped("warning:", doubt)
     if built.joint:
         print_wrapped("joint", describe_joint(options.joint_steps, options.steps))
     starts = processes.exchange(progress.step)  # each has read what the first will now replace
@@ -280,20 +296,11 @@ def restore(
     return resumed.progress if run.has_best else resumed.progress.without_best()
 
 
-def free_memory(device: str) -> int:
-    """How many bytes of a GPU are free."""
-    import torch
-
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free)
-
-
-def describe_model(built: Built, episode: Episode) -> str:
-    """How large the model is, and what training will take, judged by an episode."""
-    found = built.learner.footprint(built.meta, episode)
+def describe_model(built: Built, found: Footprint) -> str:
+    """How large the model is, and what training will take."""
     count = sum(value.numel() for value in built.meta.values())
     adapted = f" {found.adapted:,} adapted in an episode," if found.adapted else ""
-    return f"{count:,} parameters,{adapted} about {found.bytes / 1e9:.1f} GB"
+    return f"{count:,} parameters,{adapted} about {gigabytes(found.bytes)}"
 
 
 def describe_joint(joint_steps: int, steps: int) -> str:

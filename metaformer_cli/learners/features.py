@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from metaformer_cli.episode import Episode, Examples, Objective, Predictor
-from metaformer_cli.learners import memory
 from metaformer_cli.learners.batch import Rows
 from metaformer_cli.learners.engine import Engine, in_float
 from metaformer_cli.learners.inner_loop import gradient_of, tracked
 from metaformer_cli.learners.known import KnownFeatures
 from metaformer_cli.learners.learner import Footprint, MetaGradient
+from metaformer_cli.learners.memory import measured
 from metaformer_cli.models.model import FeatureModel, Inputs, Parameters
 from metaformer_cli.models.packed import PART
 
@@ -168,15 +168,14 @@ class FeatureLearner:
             value.div_(len(episodes))
         return MetaGradient(total, losses, scores)
 
-    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
-        """What meta-training takes, judged by one episode."""
-        parts = episode.support, episode.query
-        passed = sum(self.model.activations(part.inputs) for part in parts)
-        one = memory.episode_bytes(0, passed, inner_steps=0, kept_steps=0)
-        return Footprint(0, memory.resident_bytes(self.model, meta), one)
+    def footprint(self, meta: Parameters, episode: Episode, most: int | None = None) -> Footprint:
+        """What meta-training takes, measured on one episode; nothing adapts."""
+        return measured(self.meta_gradient, meta, episode, most)
 
-    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
+    def fit_to(self, free: int, found: Footprint, most: int) -> Footprint:
         """Nothing to choose: episodes run one by one."""
+        del free, most
+        return found
 
     def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
         """What the model writes for other programs."""

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from metaformer_cli.choices import at_least, matching, positive, tunable
 from metaformer_cli.episode import Episode, Examples, Objective, Predictor
-from metaformer_cli.learners import memory
 from metaformer_cli.learners.adapted import adapted_names, trunk_depth
 from metaformer_cli.learners.adapted_model import AdaptedModel
 from metaformer_cli.learners.batch import Batch, Rows
@@ -44,6 +43,7 @@ from metaformer_cli.learners.inner_loop import (
 from metaformer_cli.learners.known import KnownFeatures
 from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.learners.mean_gradient import mean_gradient
+from metaformer_cli.learners.memory import further, how_many_fit, measured
 from metaformer_cli.learners.start import Start
 from metaformer_cli.models.model import HIDDEN, FeatureModel, Inputs, Model, Parameters
 from metaformer_cli.models.packed import PART
@@ -327,16 +327,17 @@ class GradientLearner:
             return AdaptedModel(model, whole, read, depth, self.engine)
 
         yield predictor(theta | added)
-        run_step = self.in_parts() if len(support.rows) > PART else self.run_step_alone
+        # what reads in parts can be neither mapped nor compiled
+        run_by = self.plainly(1) if len(support.rows) > PART else self
         theta |= added
-        steps = self.steps(batch, theta, run_step)
+        steps = self.steps(batch, theta, run_by.run_step_alone)
         yield from map(predictor, descend(steps, theta, phi | trunk))
 
-    def in_parts(self) -> Function:
-        """`step`, run as plain autograd: what reads in parts can be neither mapped nor compiled."""
+    def plainly(self, kept_steps: int) -> Self:
+        """Itself, run as plain autograd, an episode at a time, with so many steps' graphs kept."""
         plain = copy(self)
-        plain.use(replace(self.engine, chunk=1, compile=False))
-        return plain.run_step_alone
+        plain.use(replace(self.engine, chunk=1, compile=False, kept_steps=kept_steps))
+        return plain
 
     def split(self, meta: Parameters) -> tuple[Parameters, Parameters]:
         """What an episode adapts of the meta-parameters, and what acts in its steps besides."""
@@ -366,20 +367,15 @@ class GradientLearner:
             lambda meta, trunk: self.run_start(meta, trunk, support.draw("start")), meta, trunk
         )
 
-    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
-        """What meta-training takes, judged by one episode."""
-        adapted = self.adapted_count(meta, episode)
-        held = memory.resident_bytes(self.model, meta)
-        parts = [self.model.activations(p.inputs) for p in (episode.support, episode.query)]
-        still = meta.keys() - self.adapted - self.model.lookups.keys()
-        one = memory.episode_bytes(
-            adapted,
-            sum(parts) if self.depth else max(parts),  # a trunk keeps the graphs of both
-            besides=sum(meta[name].numel() for name in still),
-            inner_steps=self.inner_steps if self.differentiation.twice else 0,
-            kept_steps=min(self.engine.kept_steps, self.inner_steps),
-        )
-        return Footprint(adapted, held, one, self.engine.chunk)
+    def footprint(self, meta: Parameters, episode: Episode, most: int | None = None) -> Footprint:
+        """What meta-training takes, measured on one episode with one kept graph, and with two."""
+        one = measured(self.plainly(1).meta_gradient, meta, episode, most)
+        kept_step = 0
+        if self.differentiation.twice and self.inner_steps > 1:
+            kept_step = further(one, self.plainly(2).meta_gradient, meta, episode, most)
+        kept_steps = min(self.engine.kept_steps, self.inner_steps)
+        found = one.at(kept_steps=kept_steps, chunk=self.engine.chunk)
+        return replace(found, adapted=self.adapted_count(meta, episode), kept_step=kept_step)
 
     def adapted_count(self, meta: Parameters, episode: Episode) -> int:
         """How many numbers an episode adapts: of embeddings, only the rows that it uses."""
@@ -388,12 +384,12 @@ class GradientLearner:
         added = self.model.added_count(episode.support.inputs)
         return added + sum(picked[name].numel() for name in self.adapted)
 
-    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
+    def fit_to(self, free: int, found: Footprint, most: int) -> Footprint:
         """Run as many episodes as one as half of the free bytes hold, where nobody has chosen."""
         if self.chunk is None and not self.engine.compile:
-            found = self.footprint(meta, episode)
-            chunk = memory.chunk_that_fits(free // 2 - found.held, found.episode, most)
+            chunk = how_many_fit(free // 2 - found.held, found.one, most)
             self.use(replace(self.engine, chunk=chunk))
+        return replace(found, chunk=self.engine.chunk)
 
     def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
         """What the model writes for other programs."""

@@ -11,7 +11,7 @@ from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.gradient import GradientLearner
 from metaformer_cli.learners.inner_loop import FIRST_ORDER
 from metaformer_cli.learners.joint_training import JointTraining
-from metaformer_cli.learners.learner import MetaGradient
+from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.models.model import Model, Parameters
 
 
@@ -54,6 +54,10 @@ class Joint(GradientLearner):
     def initial_parameters(self) -> Parameters:
         """The model's, and those of a classifier over all classes."""
         return super().initial_parameters() | self.training.initial_parameters()
+
+    def footprint(self, meta: Parameters, episode: Episode, most: int | None = None) -> Footprint:
+        """What ordinary training takes; an episode adapts at test alone."""
+        return self.training.footprint(meta, episode, most)
 
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The gradient of the plain loss: see `JointTraining`."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -26,8 +27,9 @@ from metaformer_cli.episode import Episode, Examples, Objective
 from metaformer_cli.learners.batch import Rows
 from metaformer_cli.learners.engine import Engine, Function, in_float
 from metaformer_cli.learners.inner_loop import gradient_of, tracked
-from metaformer_cli.learners.learner import MetaGradient
+from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.learners.mean_gradient import mean_gradient
+from metaformer_cli.learners.memory import measured
 from metaformer_cli.models.model import FeatureModel, Inputs, Model, Parameters
 
 WEIGHT: Final = "joint.weight"  # among the meta-parameters; no inner loop reads them
@@ -80,6 +82,15 @@ class JointTraining:
         """
         learner = self.learner
         return mean_gradient(learner.engine, learner.objective, self._add_gradient, meta, episodes)
+
+    def footprint(self, meta: Parameters, episode: Episode, most: int | None = None) -> Footprint:
+        """What ordinary training takes, measured on one episode: see `memory.measured`."""
+        plain, learner = copy(self), copy(self.learner)
+        learner.engine = replace(learner.engine, chunk=1, compile=False)
+        plain.learner = learner
+        return replace(
+            measured(plain.gradient, meta, episode, most), chunk=self.learner.engine.chunk
+        )
 
     def _add_gradient(
         self, total: Parameters, meta: Parameters, episodes: Sequence[Episode]

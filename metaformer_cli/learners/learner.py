@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from metaformer_cli.episode import Episode, Examples, Predictor
-from metaformer_cli.learners.memory import PROCESS
 from metaformer_cli.models.model import Parameters
 
 
@@ -23,24 +22,51 @@ class MetaGradient:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What meta-training takes, estimated before it starts.
+    """What meta-training takes, measured before it starts. On a GPU, bytes are those there.
 
     Attributes:
         adapted: how many numbers an episode adapts.
-        held: bytes that are held all the time.
-        episode: bytes that an episode takes besides, at its peak.
+        now: bytes that the process holds already, when it is measured.
+        held: bytes that it will hold all the time besides.
+        episode: bytes that an episode takes besides at its peak, where the graph of one inner step
+            is kept.
+        kept_step: bytes of each further inner step whose graph is kept.
+        kept_steps: whose graphs are kept.
         chunk: how many episodes run as one.
     """
 
     adapted: int
+    now: int
     held: int
     episode: int
+    kept_step: int = 0
+    kept_steps: int = 1
     chunk: int = 1
 
     @property
+    def one(self) -> int:
+        """What one episode takes, with all graphs that are kept."""
+        return self.episode + (self.kept_steps - 1) * self.kept_step
+
+    @property
+    def coming(self) -> int:
+        """What the process will take besides what it holds already."""
+        return self.held + self.chunk * self.one
+
+    @property
     def bytes(self) -> int:
-        """Of the whole process."""
-        return PROCESS + self.held + self.chunk * self.episode
+        """Of the whole process, at its peak."""
+        return self.now + self.coming
+
+    def at(self, *, kept_steps: int = 1, chunk: int = 1) -> Footprint:
+        """The same with so many kept graphs, and so many episodes as one."""
+        return replace(self, kept_steps=kept_steps, chunk=chunk)
+
+    def kept_that_fit(self, free: int, most: int) -> int:
+        """How many inner steps' graphs `free` bytes hold, from 1 to `most`, in one episode."""
+        if self.kept_step == 0:
+            return most
+        return 1 + max(0, min(most - 1, (free - self.held - self.episode) // self.kept_step))
 
 
 class Learner(Protocol):
@@ -79,13 +105,30 @@ class MetaLearner(Learner, Protocol):
     def meta_gradient(self, meta: Parameters, episodes: Sequence[Episode]) -> MetaGradient:
         """The mean over episodes of the query loss's gradient with respect to `meta`."""
 
-    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
-        """What meta-training takes, judged by one episode."""
+    def footprint(self, meta: Parameters, episode: Episode, most: int | None = None) -> Footprint:
+        """What meta-training takes, measured on one episode: it computes its gradient.
 
-    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
-        """Run as many episodes as one, at most `most`, as `free` bytes hold; where it may choose.
+        Args:
+            meta: the meta-parameters.
+            episode: a large one.
+            most: bytes that it may take; None: any.
 
-        For GPUs, whose kernels would be small.
+        Raises:
+            TooLargeError: it takes more.
+        """
+
+    def fit_to(self, free: int, found: Footprint, most: int) -> Footprint:
+        """Run as many episodes as one, at most `most`, as half of `free` bytes hold.
+
+        Where it may choose. For GPUs, whose kernels would be small.
+
+        Args:
+            free: bytes.
+            found: what `footprint` gave.
+            most: episodes.
+
+        Returns:
+            The footprint of what runs now.
         """
 
     def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:

@@ -1,59 +1,170 @@
-"""How much memory meta-training takes, estimated before it starts.
+"""How much memory meta-training takes, measured on one episode before it starts.
 
-The factors were fitted to the peak memory of whole processes, on encoders of width 128 to 512 with
-2 to 6 layers in float32 on a CPU; an estimate may be off by a factor of two. Peaks of `metaformer
-train` in GB, estimates in brackets, on the built-in corpus, 5-way 5-shot, 5 inner steps:
-all-MiniLM-L6-v2 by FOMAML, `adapt=head`, 1.95 (1.9), by MAML, `adapt=all`, 2.4 (2.4); from scratch
-by MAML, the default size, 1.1 (1.0).
+Tensors are counted as they come and go while one meta-gradient is computed, so the figure is that
+of any model and any learner, and nothing is fitted. What the process holds already, the operating
+system knows. docs/memory.md sets the estimate beside the peaks of whole runs.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+import resource
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from metaformer_cli.episode import Episode
+from metaformer_cli.learners.learner import Footprint
 from metaformer_cli.models.model import Parameters
 
-FLOAT = 4  # bytes: parameters and gradients are float32, and so is most of what graphs hold
-# Of what enters and leaves the matrices at each token, how often a graph holds it at its peak.
-FIRST_ORDER, SECOND_ORDER, KEPT_STEP = 3, 8, 5
-# θ and its gradients that are alive at a time; of second order, besides θ₁ … θ_K.
-FIRST_ORDER_COPIES, SECOND_ORDER_COPIES = 3, 5
+# (meta, episodes) to the gradient.
+GradientOf = Callable[[Parameters, Sequence[Episode]], object]
 
 
-PROCESS = 950_000_000  # bytes, before there is a model: Python, PyTorch and other libraries
+class TooLargeError(Exception):
+    """More bytes are asked for than there may be.
 
-
-def resident_bytes(model: nn.Module, meta: Parameters) -> int:
-    """What is held all the time.
-
-    The meta-parameters, what they were before training, AdamW's two moments of each, and the
-    meta-gradient; the model's own parameters, and what it has besides, such as frozen vectors.
+    Attributes:
+        bytes: that are held when it is raised.
     """
-    own = [*model.parameters(), *model.buffers()]
-    return FLOAT * sum(map(torch.numel, [*meta.values()] * 5 + own))
+
+    def __init__(self, held: int) -> None:
+        super().__init__(f"{held} bytes")
+        self.bytes = held
 
 
-def episode_bytes(
-    adapted: int, activations: int, *, besides: int = 0, inner_steps: int, kept_steps: int
-) -> int:
-    """What an episode takes besides, at its peak.
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyped
+    """Counts the bytes of the tensors that are made inside of it, on any device.
+
+    What a kernel takes and gives back by itself is not seen.
 
     Args:
-        adapted: how many numbers it adapts.
-        activations: how many enter and leave the matrices in one pass.
-        besides: how many others have a gradient, one of the support and one of the query set.
-        inner_steps: that are differentiated; 0: none, a first-order learner.
-        kept_steps: whose graphs are kept.
+        most: that may be held; None: any.
+
+    Attributes:
+        held: bytes of those that are alive.
+        peak: the most that were.
     """
-    if inner_steps:
-        copies = SECOND_ORDER_COPIES + inner_steps
-        graphs = SECOND_ORDER + KEPT_STEP * (kept_steps - 1)
-    else:
-        copies, graphs = FIRST_ORDER_COPIES, FIRST_ORDER
-    return FLOAT * (copies * adapted + 2 * besides + graphs * activations)
+
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most, self.held, self.peak = most, 0, 0
+        self._alive: dict[int, object] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """One operation, and what it returns counted.
+
+        Raises:
+            TooLargeError: more than `most` bytes are held.
+        """
+        del types
+        found = func(*args, **(kwargs or {}))
+        for value in found if isinstance(found, (tuple, list)) else (found,):
+            if isinstance(value, Tensor):
+                self._count(value.untyped_storage())
+        if self.most is not None and self.held > self.most:
+            raise TooLargeError(self.held)
+        return found
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._alive:  # a view, or changed in place
+            return
+
+        def gone(_: object) -> None:
+            del self._alive[key]
+            self.held -= size
+
+        self._alive[key] = weakref.ref(storage, gone)
+        self.held += size
+        self.peak = max(self.peak, self.held)
 
 
-def chunk_that_fits(free: int, one: int, most: int) -> int:
-    """How many episodes of `one` byte count each fit into `free` bytes, from 1 to `most`."""
-    return max(1, min(most, free // one))
+def peak_of(work: Callable[[], object], most: int | None = None) -> int:
+    """The most bytes of tensors that `work` makes and holds at one time.
+
+    Args:
+        work: what is done.
+        most: that it may hold; None: any.
+
+    Raises:
+        TooLargeError: it would hold more.
+    """
+    with Counted(most) as counted:
+        work()
+    return counted.peak
+
+
+def measured(
+    gradient_of: GradientOf, meta: Parameters, episode: Episode, most: int | None = None
+) -> Footprint:
+    """What training by such a gradient takes, of one episode at a time.
+
+    Held all the time are the gradient and the one of the step before, which the optimiser has; or,
+    in a validation, an average of weights. The meta-parameters, their start and their moments are
+    held when this is asked.
+
+    Args:
+        gradient_of: computes it.
+        meta: what it is with respect to.
+        episode: a large one.
+        most: bytes that it may take; None: any.
+
+    Raises:
+        TooLargeError: it takes more.
+    """
+    now = held_now(episode.query.targets.device)
+    gradient = sum(value.nbytes for value in meta.values())
+    peak = peak_of(lambda: gradient_of(meta, [episode]), most)
+    return Footprint(0, now, 2 * gradient, max(0, peak - gradient))
+
+
+def further(
+    one: Footprint,
+    gradient_of: GradientOf,
+    meta: Parameters,
+    episode: Episode,
+    most: int | None = None,
+) -> int:
+    """How many bytes a gradient takes more than what was measured; if too many, those that fit.
+
+    Args:
+        one: what was measured.
+        gradient_of: computes the gradient that takes more.
+        meta: as for `measured`, and so are the others.
+        episode: the same.
+        most: bytes that it may take; None: any.
+    """
+    try:
+        two = measured(gradient_of, meta, episode, most).episode
+    except TooLargeError as error:
+        two = error.bytes - one.held // 2
+    return max(0, two - one.episode)
+
+
+def held_now(device: torch.device) -> int:
+    """Bytes that this process holds: on a GPU, of tensors there; else, of the whole process."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    try:
+        status = Path("/proc/self/status").read_text().split()
+        return int(status[status.index("VmRSS:") + 1]) * 1024
+    except (OSError, ValueError):  # not Linux: the most so far
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def how_many_fit(free: int, one: int, most: int) -> int:
+    """How many times `one` bytes fit into `free` bytes, from 1 to `most`."""
+    return max(1, min(most, free // max(1, one)))

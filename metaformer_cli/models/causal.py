@@ -16,7 +16,7 @@ from metaformer_cli.choices import at_least, divisible, fraction, model
 from metaformer_cli.models.blocks import TransformerEncoder
 from metaformer_cli.models.cached import CachedDecoder, Past
 from metaformer_cli.models.gpt2 import as_gpt2
-from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call, linear_ends
+from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call
 from metaformer_cli.models.packed import VARYING, one_each, pad, stack
 
 
@@ -166,7 +166,3 @@ class CausalLanguageModel(Model):
     def for_transformers(self, parameters: Parameters) -> tuple[dict[str, Any], Parameters] | None:
         """A GPT-2, where positions are not rotary and norms stand before blocks."""
         return as_gpt2(self.transformer, parameters, self.longest)
-
-    def activations(self, inputs: Inputs) -> int:
-        """Of all matrices that a token passes."""
-        return len(inputs["tokens"]) * linear_ends(self, self.lookups)

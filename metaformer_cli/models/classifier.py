@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from metaformer_cli.models.encoder import Encoder
 from metaformer_cli.models.headed import Headed
-from metaformer_cli.models.model import HIDDEN, Inputs, Parameters, Plain, linear_ends
+from metaformer_cli.models.model import HIDDEN, Inputs, Parameters, Plain
 from metaformer_cli.models.packed import PACKED, PART, VARYING, pad, padded, parts, stack, take
 
 
@@ -86,9 +86,3 @@ class Classifier(Headed):
             for part in parts(read)
         ]
         return torch.cat(encoded)
-
-    def activations(self, inputs: Inputs) -> int:
-        """Of features, of all matrices that a token passes, and of attention's maps."""
-        ends = self.encoder.width + linear_ends(self.encoder, self.encoder.lookups)
-        count, longest = inputs["mask"].shape
-        return len(inputs["tokens"]) * ends + self.encoder.maps * count * longest**2

@@ -25,14 +25,12 @@ class Encoder(nn.Module):
     Attributes:
         width: D.
         layers: how many Transformer layers there are.
-        maps: how many maps of attention, heads in all layers.
         dropout: share of each block's output that is dropped in training.
         lookups: the parameters that are only looked up by rows, and the input with the rows.
     """
 
     width: int
     layers: int
-    maps: int
     dropout: float = 0.0
     lookups: Mapping[str, str]
 
@@ -60,7 +58,6 @@ class TextEncoder(Encoder):
         super().__init__()
         self.backbone = backbone
         self.width, self.layers, self.dropout = backbone.width, backbone.layers, backbone.dropout
-        self.maps = backbone.heads * backbone.layers
         self.lookups = {f"backbone.{name}": rows for name, rows in backbone.lookups.items()}
 
     def draw_dropout(self, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:

@@ -19,7 +19,7 @@ from metaformer_cli.models.attention import attention, visible
 from metaformer_cli.models.blocks import Block, Keep, LayerNorm, TransformerEncoder, draw_kept
 from metaformer_cli.models.cached import CachedDecoder, Kept, Past
 from metaformer_cli.models.causal import Reader
-from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call, linear_ends
+from metaformer_cli.models.model import HIDDEN, Inputs, Model, Parameters, call
 from metaformer_cli.models.packed import (
     SOURCE,
     VARYING,
@@ -177,14 +177,6 @@ class EncoderDecoder(Model):
             return {**inputs, **encoder.frozen(inputs)}
 
         return CachedDecoder(read, step, inputs, Past.of(len(self.body.blocks), crossed=True))
-
-    def activations(self, inputs: Inputs) -> int:
-        """Of all matrices that a token passes."""
-        ends, of_encoder = (linear_ends(part, {}) for part in (self, self.body.encoder))
-        table = sum(self.body.encoder.embedding.weight.shape)
-        of_encoder -= table
-        sources, targets = len(inputs[SOURCE + "tokens"]), len(inputs["tokens"])
-        return sources * of_encoder + targets * (ends - table - of_encoder)
 
 
 class Body(nn.Module):

@@ -172,10 +172,6 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
-    def activations(self, inputs: Inputs) -> int:
-        """How many numbers enter and leave the matrices in one pass; for estimates of memory."""
-        raise NotImplementedError
-
     def add_lora(self, rank: int) -> None:
         """Freeze the model, and put low-rank updates beside its linear maps.
 
@@ -272,17 +268,3 @@ def strip(parameters: Parameters, prefix: str) -> Parameters:
         for name, value in parameters.items()
         if name.startswith(prefix)
     }
-
-
-def linear_ends(module: nn.Module, besides: Mapping[str, str]) -> int:
-    """The sizes of both ends of each matrix that a token passes, added up.
-
-    Args:
-        module: whose matrices.
-        besides: names that are only looked up.
-    """
-    return sum(
-        sum(value.shape)
-        for name, value in module.named_parameters()
-        if value.ndim == 2 and name not in besides
-    )

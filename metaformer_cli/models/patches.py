@@ -17,7 +17,7 @@ from metaformer_cli.choices import at_least, divisible, model
 from metaformer_cli.models.blocks import Block, LayerNorm
 from metaformer_cli.models.encoder import Encoder
 from metaformer_cli.models.headed import Headed
-from metaformer_cli.models.model import HIDDEN, Inputs, linear_ends
+from metaformer_cli.models.model import HIDDEN, Inputs
 from metaformer_cli.models.packed import heads_apart
 
 PATCH = 4  # pixels a side: each of the stem's two layers halves rows and columns
@@ -82,14 +82,6 @@ class PatchClassifier(Headed):
         """The pixels of some images."""
         return {"pixels": inputs["pixels"].index_select(0, rows_M)}
 
-    def activations(self, inputs: Inputs) -> int:
-        """Of features, of all maps that a patch passes, and of attention's."""
-        count, channels, height, width = inputs["pixels"].shape
-        assert isinstance(self.encoder, PatchEncoder)
-        patches, stem = len(self.encoder.positions_LD), height * width * (channels + PATCH**2)
-        ends = self.width + linear_ends(self.encoder, {})
-        return count * (stem + patches * ends + self.encoder.maps * patches**2)
-
 
 class PatchEncoder(Encoder):
     """From pixels to features.
@@ -108,7 +100,7 @@ class PatchEncoder(Encoder):
         self, channels: int, size: tuple[int, int], width: int, layers: int, heads: int
     ) -> None:
         super().__init__()
-        self.width, self.layers, self.heads, self.maps = width, layers, heads, heads * layers
+        self.width, self.layers, self.heads = width, layers, heads
         rows, columns = (-(-pixels // PATCH) for pixels in size)
         self.stem = nn.Sequential(
             nn.Conv2d(channels, width // 2, 3, stride=2, padding=1),

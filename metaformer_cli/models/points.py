@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from metaformer_cli.choices import at_least, divisible, model
 from metaformer_cli.models.blocks import Block, LayerNorm
-from metaformer_cli.models.model import Inputs, Plain, linear_ends
+from metaformer_cli.models.model import Inputs, Plain
 from metaformer_cli.models.packed import heads_apart
 from metaformer_cli.models.valued import Valued
 
@@ -89,11 +89,6 @@ class PointTransformer(Valued):
         if inside.startswith("blocks."):
             return int(inside.split(".")[1])
         return {"final_norm": self.layers, "output": self.layers + 1}.get(inside.split(".")[0], -1)
-
-    def activations(self, inputs: Inputs) -> int:
-        """Of all matrices that a token passes."""
-        count, coordinates = inputs["points"].shape
-        return count * (coordinates + 1) * linear_ends(self.body, {})
 
 
 class PointEncoder(nn.Module):

@@ -98,8 +98,6 @@ class PretrainedEncoder(Encoder):
             self.log_radius = nn.Parameter(torch.tensor(math.log(RADIUS)))
         self.find_layers()
         self.width = int(self.model.config.hidden_size)
-        shape = self.model.config
-        self.maps = int(shape.num_attention_heads * shape.num_hidden_layers)
         self.causal = self.architecture == "gpt2" or getattr(self.model.config, "is_decoder", False)
         self.first_position = first_position(self.model.config)
         embedding = self.model.get_input_embeddings()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metaformer_cli.choices import at_least, divisible, fraction, model
 from metaformer_cli.models.blocks import Block, LayerNorm, draw_kept
-from metaformer_cli.models.model import Inputs, linear_ends
+from metaformer_cli.models.model import Inputs
 from metaformer_cli.models.packed import heads_apart
 from metaformer_cli.models.valued import Valued
 
@@ -134,10 +134,6 @@ class Recommender(Valued):
         tokens = 1 + len(inputs["items"])
         shape = (2 * self.layers, tokens, self.width)
         return draw_kept(shape, self.dropout, generator, inputs["left"].device)
-
-    def activations(self, inputs: Inputs) -> int:
-        """Of all matrices that a token passes."""
-        return (1 + len(inputs["items"])) * linear_ends(self.body, {"items_VD": "items"})
 
 
 class Tokens(nn.Module):

@@ -53,10 +53,10 @@ class Quadratic:
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         raise NotImplementedError
 
-    def footprint(self, meta: Parameters, episode: Episode) -> Footprint:
+    def footprint(self, meta: Parameters, episode: Episode, most: int | None = None) -> Footprint:
         raise NotImplementedError
 
-    def fit_to(self, free: int, meta: Parameters, episode: Episode, most: int) -> None:
+    def fit_to(self, free: int, found: Footprint, most: int) -> Footprint:
         raise NotImplementedError
 
     def export(self, folder: Path, meta: Callable[[], Parameters]) -> str:
