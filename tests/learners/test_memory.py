@@ -15,7 +15,13 @@ from metaformer_cli.learners.fomaml import FOMAML
 from metaformer_cli.learners.joint import Joint
 from metaformer_cli.learners.learner import Footprint
 from metaformer_cli.learners.maml import MAML
-from metaformer_cli.learners.memory import TooLargeError, held_now, how_many_fit, peak_of
+from metaformer_cli.learners.memory import (
+    WITH_GAPS,
+    TooLargeError,
+    held_now,
+    how_many_fit,
+    peak_of,
+)
 from metaformer_cli.learners.protonet import ProtoNet
 from metaformer_cli.tasks.classification import CLASSIFICATION
 
@@ -89,7 +95,7 @@ def test_what_autograd_saves_for_the_way_back_is_held_until_then():
             y = y.exp()  # saves its result
         y.sum().backward()
 
-    ten, five = (peak_of(lambda steps=steps: forward(steps)) for steps in (10, 5))
+    ten, five = (peak_of(partial(forward, steps)) for steps in (10, 5))
     assert ten - five == 5 * 400
 
 
@@ -118,13 +124,14 @@ def test_the_footprint_follows_the_kept_steps_and_is_linear_in_them(
     assert found.kept_steps == kept
     assert found.kept_step > 0
     assert found.one == found.episode + (kept - 1) * found.kept_step
-    peaks = [
-        peak_of(lambda k=k: learner.plainly(k).meta_gradient(meta, [make_episode()]))
-        for k in (1, 2, 3, 4)
-    ]
     gradient = sum(value.nbytes for value in meta.values())
-    expected = [found.at(kept_steps=k).one + gradient for k in (1, 2, 3, 4)]
-    assert peaks == pytest.approx(expected, rel=0.05)
+
+    def run(kept):
+        learner.plainly(kept).meta_gradient(meta, [make_episode()])
+
+    for kept in (1, 2, 3, 4):
+        tensors = peak_of(partial(run, kept)) - gradient
+        assert found.at(kept_steps=kept).one == pytest.approx(WITH_GAPS * tensors, rel=0.05)
 
 
 def test_first_order_learners_keep_no_graphs_and_take_less(make_learner, make_episode):
@@ -177,7 +184,7 @@ def test_the_measure_is_near_what_a_process_takes():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert 0.75 < float(done.stdout) < 1.25
+    assert 0.7 < float(done.stdout) < 1.3
 
 
 def test_a_process_holds_what_it_has_touched():
