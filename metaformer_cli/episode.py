@@ -36,6 +36,12 @@ class Drawn:
     support: Sequence[Row]
     query: Sequence[Row]
 
+    @property
+    def size(self) -> int:
+        """How much there is to read: the characters of texts, and 1 for any other value."""
+        values = (value for row in (*self.support, *self.query) for value in row)
+        return sum(len(value) if isinstance(value, str) else 1 for value in values)
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:

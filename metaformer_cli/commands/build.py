@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from metaformer_cli.training.checkpoint import Checkpoint
     from metaformer_cli.training.checkpoint_header import Header
     from metaformer_cli.training.optimiser import AdamW
+    from metaformer_cli.training.processes import Processes
 
 Command = TypeVar("Command", bound="ModelCommand")
 
@@ -312,8 +313,8 @@ def build_engine(config: ModelCommand) -> Engine:
     )
 
 
-def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
-    """The outer optimiser of the meta-parameters."""
+def build_optimiser(config: TrainCommand, built: Built, processes: Processes) -> AdamW:
+    """The outer optimiser of the meta-parameters, which these processes update alike."""
     from metaformer_cli.training.optimiser import AdamW
 
     options = config.train
@@ -333,6 +334,7 @@ def build_optimiser(config: TrainCommand, built: Built) -> AdamW:
         warmup_steps=options.warmup_steps,
         steps=options.steps,
         joint_steps=options.joint_steps,
+        processes=processes,
     )
 
 

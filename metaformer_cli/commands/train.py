@@ -208,7 +208,7 @@ def build_and_train(
         print_wrapped("init", built.origin)
     groups = chain.from_iterable(split.values() for split in splits.values())
     print_unread(task, chain.from_iterable(groups))
-    optimiser = build_optimiser(config, built)
+    optimiser = build_optimiser(config, built, processes)
     run = Run(folder, asdict(config), built.state, record.to_json(), first, options.keep)
     progress = restore(resumed, optimiser, run, file, changed=changed)
     judging = validation_sampler(task, splits["valid"])
@@ -228,6 +228,8 @@ def build_and_train(
     print(f"model    {describe_model(built, found)} on {device}", flush=True)
     if doubt := warning(config, found, device, processes.size):
         print_wrapped("warning:", doubt)
+    if optimiser.sharded:
+        print(f"note     {processes.size} processes share the optimiser's state (ZeRO-1)")
     if built.joint:
         print_wrapped("joint", describe_joint(options.joint_steps, options.steps))
     starts = processes.exchange(progress.step)  # each has read what the first will now replace
@@ -252,6 +254,7 @@ def build_and_train(
             metrics=metrics,
             objective=objective,
             draw=sampler.episode,
+            cost=sampler.cost,
             keep=lambda meta: averaged(meta, built.start, share),
             validate=lambda meta: evaluate(
                 built.learner,
@@ -290,7 +293,7 @@ def restore(
 
     if resumed is None:
         return Progress()
-    optimiser.restore(fit(resumed.optimiser, optimiser.state_tensors(), file))
+    optimiser.restore(fit(resumed.optimiser, optimiser.expected_state(), file))
     if changed:
         return replace(resumed.progress.without_best(), others={})
     return resumed.progress if run.has_best else resumed.progress.without_best()

@@ -219,6 +219,10 @@ class EpisodeSampler:
             drawn = self.task.augmented(drawn, self.groups, rng)
         return drawn
 
+    def cost(self, index: int) -> int:
+        """About how much work the episode is, beside others of its task; nothing is read for it."""
+        return self.drawn(index).size
+
     def _seed(self, index: int) -> int:
         return derive_seed(self.seed, self.name, index)
 

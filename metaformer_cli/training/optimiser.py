@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from metaformer_cli.models.model import Parameters
+from metaformer_cli.training.processes import ONE_PROCESS, Processes
+
+SHARDED_OVER: Final = 1_000_000_000  # numbers: of as many, the moments take 8 GB
 
 
 class AdamW:
     """AdamW (Loshchilov & Hutter 2019), its rate warmed up linearly, then a cosine down to zero.
 
     A joint start has a warm-up and a cosine of its own, and meta-training begins anew behind it.
+
+    Where several processes train a large model, its state is sharded (ZeRO-1, Rajbhandari et al.
+    2020): each process has the moments of some of the parameters, updates those, and hands them
+    round. The numbers are the same to the last bit. PyTorch's ZeroRedundancyOptimizer brings a
+    state together by pickles, and knows no names.
 
     Args:
         meta: the meta-parameters, updated in place.
@@ -29,6 +38,11 @@ class AdamW:
         logarithms: the names of those that are logarithms of positive numbers, such as learned
             inner rates. They do not decay, and have a learning rate of their own: a factor of two
             is as far for each of them, whatever the size of the model's weights.
+        processes: which make the same updates.
+        sharded_over: with more meta-parameters than this, several processes share the state.
+
+    Attributes:
+        sharded: whether they do. Then `update` and `state_tensors` are for all of them to call.
     """
 
     def __init__(
@@ -44,21 +58,31 @@ class AdamW:
         joint_lr: float = 0.0,
         joint_steps: int = 0,
         logarithms: frozenset[str] = frozenset(),
+        processes: Processes = ONE_PROCESS,
+        sharded_over: int = SHARDED_OVER,
     ) -> None:
         self.meta, self.lr, self.joint_lr, self.clip_norm = meta, lr, joint_lr, clip_norm
         self.warmup_steps, self.joint_steps, self.steps = warmup_steps, joint_steps, steps
+        sizes = [value.numel() for value in meta.values()]
+        self.sharded = processes.size > 1 and sum(sizes) > sharded_over
+        self._processes, self._owners = (
+            processes,
+            dict(zip(meta, processes.owners(sizes), strict=True)),
+        )
+        own = [n for n in meta if not self.sharded or self._owners[n] == processes.rank]
         matrices = {name for name, value in meta.items() if value.ndim > 1} - logarithms
         others = meta.keys() - matrices - logarithms
         groups = [
-            {"params": [meta[n] for n in meta if n in names], "weight_decay": decay, "times": times}
+            {"params": [meta[n] for n in own if n in names], "weight_decay": decay, "times": times}
             for names, decay, times in (
                 (matrices, weight_decay, 1.0),
                 (others, 0.0, 1.0),
                 (logarithms, 0.0, rate_lr / lr),
             )
         ]
-        self._adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
-        for value in meta.values():  # torch would make the same at the first step
+        self._adamw = torch.optim.AdamW(groups, lr=lr)
+        for name in own:  # torch would make the same at the first step
+            value = meta[name]
             self._adamw.state[value] = {
                 "step": torch.tensor(0.0, dtype=torch.float32),
                 "exp_avg": torch.zeros_like(value),
@@ -88,18 +112,42 @@ class AdamW:
             self.meta.values(), self.clip_norm, gradient_norm(gradient)
         )
         self._adamw.step()
+        if self.sharded:
+            self._processes.hand_round([*self.meta.values()], [*self._owners.values()])
 
-    def state_tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, by `<parameter>/<moment>`."""
+    def _own_state(self) -> dict[str, Tensor]:
+        """The state that this process has, by `<parameter>/<moment>`."""
         return {
             f"{name}/{moment}": tensor
             for name, value in self.meta.items()
-            for moment, tensor in self._adamw.state[value].items()
+            for moment, tensor in self._adamw.state.get(value, {}).items()
         }
+
+    def expected_state(self) -> dict[str, Tensor]:
+        """Tensors of the names, shapes and types of the whole state; only this process's count."""
+        found = {}
+        for name, value in self.meta.items():
+            found[f"{name}/step"] = torch.tensor(0.0, dtype=torch.float32)
+            for moment in ("exp_avg", "exp_avg_sq"):  # whose memory nobody touches
+                found[f"{name}/{moment}"] = torch.empty_like(value, device="cpu")
+        return found | self._own_state()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, by `<parameter>/<moment>`; a sharded one on the first process.
+
+        Raises:
+            DeadRankError: a process is gone, and its share of the state.
+        """
+        own = self._own_state()
+        if not self.sharded:
+            return own
+        expected = self.expected_state()
+        owners = {name: self._owners[name.rpartition("/")[0]] for name in expected}
+        return self._processes.bring_to_first(own, expected, owners)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `state_tensors` returned; the same names and shapes, any device."""
-        for name, tensor in self.state_tensors().items():
+        for name, tensor in self._own_state().items():
             tensor.copy_(tensors[name])
 
 

@@ -9,7 +9,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain
+from operator import itemgetter
 
 import torch
 
@@ -27,7 +28,7 @@ from metaformer_cli.training.launch import DeadRankError
 from metaformer_cli.training.metrics import Metrics
 from metaformer_cli.training.optimiser import AdamW, gradient_norm
 from metaformer_cli.training.prefetch import drawn_ahead
-from metaformer_cli.training.processes import ONE_PROCESS, Processes, in_order
+from metaformer_cli.training.processes import ONE_PROCESS, Processes
 from metaformer_cli.training.run import Run
 
 BATCHES_AHEAD = 2  # that are drawn while another is learned from
@@ -73,6 +74,7 @@ def meta_train(
     metrics: Metrics,
     objective: Objective,
     draw: Callable[[int], Episode],
+    cost: Callable[[int], int],
     keep: Callable[[Parameters], Parameters],
     validate: Callable[[Parameters], Evaluation],
     compare_with: Callable[[], Mapping[str, list[float]]],
@@ -82,7 +84,8 @@ def meta_train(
 ) -> Progress:
     """Improve `meta`, in place, until all steps are done or validation has stopped improving.
 
-    Several processes each take a share of every meta-batch, and make the same updates.
+    Several processes each take a share of every meta-batch, by what its episodes cost, and make
+    the same updates.
 
     Args:
         learner: gives the meta-gradient.
@@ -94,6 +97,7 @@ def meta_train(
         objective: whose leading score is logged, and chooses the best.
         draw: an index to a training episode, on another thread; step s takes `meta_batch` of them,
             from (s - 1)·meta_batch on.
+        cost: of the episode of an index, in any unit; called for those of the other processes too.
         keep: from the meta-parameters to those that are validated, and kept as the best.
         validate: judges meta-parameters on fixed episodes.
         compare_with: what validations are compared with, and its scores on the same episodes; the
@@ -147,13 +151,14 @@ def meta_train(
         )
         raise SystemExit(128 + told)  # as shells have it
 
-    share = processes.share(schedule.meta_batch)
-    mine_to_draw = (
-        step * schedule.meta_batch + i
-        for step in range(progress.step, schedule.steps)
-        for i in share
-    )
-    ahead = drawn_ahead(draw, mine_to_draw, BATCHES_AHEAD * len(share))
+    def share(step: int) -> dict[int, Episode]:
+        """This process's episodes of step + 1, by their places in the meta-batch."""
+        first = step * schedule.meta_batch
+        owners = processes.owners([cost(first + i) for i in range(schedule.meta_batch)])
+        mine = (place for place, owner in enumerate(owners) if owner == processes.rank)
+        return {place: draw(first + place) for place in mine}
+
+    ahead = drawn_ahead(share, range(progress.step, schedule.steps), BATCHES_AHEAD)
     with Interruption(rank=processes.size > 1) as interruption, ahead as upcoming:
         if START not in progress.others:
             progress = validated(progress)
@@ -169,13 +174,14 @@ def meta_train(
                 metrics.say(f"step {step}: the joint start is done; meta-training begins")
                 progress = replace(progress, stale=0)  # patience is for what begins now
             with clock:
-                mine = [episode.to(processes.device) for episode in islice(upcoming, len(share))]
+                mine = {i: own.to(processes.device) for i, own in next(upcoming).items()}
                 try:
                     batch = meta_batch(
                         gradient_of, parameters, mine, objective, processes, interruption.signal
                     )
                 except DeadRankError as death:
-                    if not processes.heir:
+                    # the dead took a shard with them, or the disk that all write to is not there
+                    if optimiser.sharded or not processes.heir or not run.folder.exists():
                         raise
                     path = replace(run, writes=True).save(meta, optimiser, progress)
                     saved = f"step {progress.step} of {schedule.steps} is saved in {path}"
@@ -231,7 +237,7 @@ class MetaBatch:
 def meta_batch(
     gradient_of: Callable[[Parameters, Sequence[Episode]], MetaGradient],
     meta: Parameters,
-    mine: Sequence[Episode],
+    mine: Mapping[int, Episode],
     objective: Objective,
     processes: Processes,
     received: signal.Signals | None,
@@ -241,7 +247,7 @@ def meta_batch(
     Args:
         gradient_of: from meta-parameters and episodes to the meta-gradient.
         meta: the meta-parameters that it is of.
-        mine: this process's share of the episodes; may be empty.
+        mine: this process's share of the episodes, by their places; may be empty.
         objective: says what guessing scores.
         processes: which have the others.
         received: a signal that this process was sent.
@@ -250,16 +256,19 @@ def meta_batch(
         DeadRankError: one of the processes is gone.
     """
     if mine:
-        result = gradient_of(meta, mine)
+        result = gradient_of(meta, list(mine.values()))
     else:
         result = MetaGradient({name: torch.zeros_like(v) for name, v in meta.items()}, [], [])
     chance = objective.chance
     rows = [
-        (loss, score, chance and chance(episode.query), episode.seed)
-        for loss, score, episode in zip(result.losses, result.scores, mine, strict=True)
+        (place, loss, score, chance and chance(episode.query), episode.seed)
+        for loss, score, (place, episode) in zip(
+            result.losses, result.scores, mine.items(), strict=True
+        )
     ]
     signals, shares = zip(*processes.exchange((received, rows)), strict=True)
-    losses, scores, chances, seeds = map(list, zip(*in_order(shares), strict=True))
+    in_place = sorted(chain.from_iterable(shares), key=itemgetter(0))
+    _, losses, scores, chances, seeds = map(list, zip(*in_place, strict=True))
     gradient = processes.mean(result.gradient, weight=len(mine) / len(losses))
     return MetaBatch(gradient, losses, scores, chances, seeds, first_of(signals))
 

@@ -80,8 +80,8 @@ class Run:
             OSError: it could not be written; the ones before are as they were.
         """
         folder = self.folder / "checkpoints"
+        state = optimiser.state_tensors()  # where it is sharded, all processes bring theirs
         if self.writes:
-            state = optimiser.state_tensors()
             checkpoint = Checkpoint(meta, state, progress, self.config, self.state, self.data)
             if judged is not None:
                 without_moments = replace(checkpoint, meta=judged, optimiser={})

@@ -198,6 +198,7 @@ class Setting:
                 metrics=metrics,
                 objective=self.objective,
                 draw=draw,
+                cost=lambda _: 1,
                 keep=self.keep,
                 validate=self.validate,
                 compare_with=lambda: self.others,
