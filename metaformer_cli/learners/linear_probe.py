@@ -8,7 +8,7 @@ from torch import Tensor
 
 from metaformer_cli.choices import learner
 from metaformer_cli.learners.frozen import FrozenFeatures
-from metaformer_cli.learners.tfidf import log_probabilities
+from metaformer_cli.learners.logistic_regression import LogisticRegression
 
 
 @learner("linear_probe", trains=False, outputs=("classes",))
@@ -16,7 +16,7 @@ class LinearProbe(FrozenFeatures):
     """A linear probe (Alain & Bengio 2017) on frozen features of unit length: only for eval.
 
     The classifier is fitted to each support set alone, classes weighed alike. Logistic regression
-    is scikit-learn's, C = 10 as for TF-IDF: unit features of few examples need little
+    is what scikit-learn minimises, C = 10 as for TF-IDF: unit features of few examples need little
     regularisation.
     """
 
@@ -24,8 +24,6 @@ class LinearProbe(FrozenFeatures):
 
     def fit(self, support_ND: Tensor, targets_N: Tensor, ways: int) -> Callable[[Tensor], Tensor]:
         """Log-probabilities by logistic regression."""
-        from sklearn.linear_model import LogisticRegression
-
-        fitted = LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced")
-        fitted.fit(support_ND.numpy(), targets_N.tolist())
-        return lambda query_MD: log_probabilities(fitted, query_MD.numpy(), ways)
+        support_ND = support_ND.double()
+        fitted = LogisticRegression((support_ND @ support_ND.T).numpy(), targets_N, ways)
+        return lambda query_MD: fitted.log_probabilities((query_MD.double() @ support_ND.T).numpy())

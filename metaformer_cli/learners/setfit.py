@@ -16,7 +16,7 @@ from torch import Tensor
 from metaformer_cli.choices import a_path, learner
 from metaformer_cli.episode import Examples, Predictor
 from metaformer_cli.learners.learner import Untrained
-from metaformer_cli.learners.tfidf import at_classes
+from metaformer_cli.learners.logistic_regression import at_classes
 from metaformer_cli.models.hub import find, find_minilm
 from metaformer_cli.models.model import Parameters
 

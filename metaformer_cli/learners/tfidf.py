@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from metaformer_cli.choices import learner
 from metaformer_cli.episode import Examples, Predictor
 from metaformer_cli.learners.learner import Untrained
+from metaformer_cli.learners.logistic_regression import LogisticRegression
+from metaformer_cli.learners.ngrams import NGrams, Vectors
 from metaformer_cli.models.model import Parameters
 
 
@@ -18,42 +18,30 @@ from metaformer_cli.models.model import Parameters
 class TfIdf(Untrained):
     """Character TF-IDF and logistic regression on the support set: the baseline to beat.
 
-    It fits scikit-learn on each support set alone, and has no meta-parameters. Character n-grams
-    of 2 to 5 within words, sublinear counts: the usual choice for short texts. Classes count alike,
-    however many examples each has.
+    It fits to each support set alone, the n-grams that count and how rare they are too, and has no
+    meta-parameters. Character n-grams of 2 to 5 within words, sublinear counts, C = 10: the usual
+    choice for short texts, as scikit-learn has it. Classes count alike, however many examples each
+    has.
     """
 
     title = "TF-IDF"
 
+    def __init__(self) -> None:
+        self.ngrams = NGrams()
+
     def adaptation(self, meta: Parameters, support: Examples) -> Iterator[Predictor]:
         """Fit to the support set: one predictor."""
         del meta  # empty
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-
-        pipeline = make_pipeline(
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-            LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced"),
-        )
-        pipeline.fit([row[0] for row in support.rows], support.targets.tolist())
+        counted = self.ngrams.of([str(row[0]) for row in support.rows])
+        vectors = Vectors(counted)
+        support_NV = vectors.of(counted)
+        gram_NN = (support_NV @ support_NV.T).toarray()
         ways = len(support.inputs["classes"])
+        fitted = LogisticRegression(gram_NN, support.targets.cpu(), ways)
 
         def predictor(examples: Examples) -> Tensor:
-            found = log_probabilities(pipeline, [row[0] for row in examples.rows], ways)
+            query_MV = vectors.of(self.ngrams.of([str(row[0]) for row in examples.rows]))
+            found = fitted.log_probabilities((query_MV @ support_NV.T).toarray())
             return found.to(examples.targets.device)
 
         yield predictor
-
-
-def log_probabilities(fitted: Any, rows: Any, ways: int) -> Tensor:
-    """[N, C] what a classifier of scikit-learn says."""
-    found = torch.tensor(fitted.predict_log_proba(rows), dtype=torch.float32)
-    return at_classes(found, fitted.classes_, ways)
-
-
-def at_classes(found_NM: Tensor, classes_M: Any, ways: int) -> Tensor:
-    """[N, C] log-probabilities of M classes at their places; -inf for a class that is none."""
-    log_probabilities_NC = torch.full((len(found_NM), ways), -torch.inf)
-    log_probabilities_NC[:, classes_M] = found_NM
-    return log_probabilities_NC

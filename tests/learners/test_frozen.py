@@ -38,11 +38,15 @@ def by_hand(model, examples):
 def test_the_probes_scores_are_the_log_probabilities_of_scikit_learn(model, make_episode):
     linear_model = pytest.importorskip("sklearn.linear_model")
     episode = make_episode(shots=4, queries=3)
-    regression = linear_model.LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced")
-    regression.fit(by_hand(model, episode.support).numpy(), episode.support.targets.numpy())
-    expected = regression.predict_log_proba(by_hand(model, episode.query).numpy())
+    regression = linear_model.LogisticRegression(
+        C=10.0, max_iter=1000, tol=1e-10, class_weight="balanced"
+    )
+    regression.fit(
+        by_hand(model, episode.support).double().numpy(), episode.support.targets.numpy()
+    )
+    expected = regression.predict_log_proba(by_hand(model, episode.query).double().numpy())
     found = answers(made(LinearProbe, model), episode)
-    torch.testing.assert_close(found, torch.tensor(expected).float(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found, torch.tensor(expected).float(), rtol=1e-4, atol=1e-5)
 
 
 def test_nearest_centroid_is_the_nearest_class_mean_by_cosine(model, make_episode):

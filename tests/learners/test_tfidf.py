@@ -30,17 +30,15 @@ def test_its_scores_are_the_log_probabilities_of_scikit_learn():
     text = pytest.importorskip("sklearn.feature_extraction.text")
     linear_model = pytest.importorskip("sklearn.linear_model")
     vectorizer = text.TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-    regression = linear_model.LogisticRegression(C=10.0, max_iter=1000)
+    regression = linear_model.LogisticRegression(C=10.0, max_iter=1000, tol=1e-10)
     regression.fit(vectorizer.fit_transform(SUPPORT), TARGETS)
     expected = torch.tensor(regression.predict_log_proba(vectorizer.transform(QUERY)))
     scores = adapted()(examples(QUERY, [0] * len(QUERY)))
-    torch.testing.assert_close(scores, expected.float())
-    torch.testing.assert_close(scores.softmax(dim=1), expected.exp().float())
+    torch.testing.assert_close(scores, expected.float(), rtol=1e-4, atol=1e-5)
     assert scores.argmax(dim=1).tolist()[:2] == [1, 0]
 
 
 def test_a_query_is_scored_alone():
-    pytest.importorskip("sklearn")
     predictor = adapted()
     together = predictor(examples(QUERY, [0] * len(QUERY)))
     alone = torch.cat([predictor(examples([text], [0])) for text in QUERY])
@@ -48,7 +46,6 @@ def test_a_query_is_scored_alone():
 
 
 def test_a_class_without_support_is_never_predicted():
-    pytest.importorskip("sklearn")
     scores = adapted(ways=4, targets=[0, 2, 0, 2, 0, 2])(examples(QUERY, [0] * len(QUERY)))
     assert scores.shape == (len(QUERY), 4)
     assert scores[:, [1, 3]].eq(-torch.inf).all()
@@ -56,5 +53,4 @@ def test_a_class_without_support_is_never_predicted():
 
 
 def test_it_has_nothing_to_train():
-    pytest.importorskip("sklearn")
     assert TfIdf().initial_parameters() == {}
