@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from metaformer_cli.episode import Episode, Examples, Objective
+from metaformer_cli.episode import Episode, Examples, Objective, Predictor
 from metaformer_cli.learners.learner import Learner
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.training.comparison import Interval, interval, paired
@@ -25,7 +26,7 @@ class Figure:
     Attributes:
         mean: over episodes, of the learner's answers: after its inner steps.
         ci95: half the width of its 95% confidence interval, 1.96 standard errors over episodes.
-        per_step: its mean after 0, 1, … inner steps.
+        per_step: its mean after 0, 1, … inner steps, where it was asked for; else the mean alone.
         per_episode: of the answers, in the order of the episodes: two runs that judged the same
             ones can be compared pair by pair.
         gain: what the inner steps add, the paired difference of the answer and the unadapted one.
@@ -82,10 +83,10 @@ def evaluate(
         objective: the reported loss and scores.
         device: where to compute.
         title: of the progress bar.
-        every_step: whether a `judge`, which may take long, is asked after each inner step, and
-            not after the last alone.
-        steps: the inner steps whose predictor answers; those that it takes beyond are shown, and
-            do not count. None: all.
+        every_step: whether the score after each inner step is asked for, and not after the last
+            alone, which is sooner.
+        steps: the inner steps whose predictor answers, where the score after each is asked for;
+            those that it takes beyond are shown, and do not count. None: all.
         watch: is shown each episode's answers, and its queries.
         processes: which share the episodes; each finds the same.
 
@@ -98,19 +99,19 @@ def evaluate(
     hidden = True if processes.rank else None  # None: where there is no terminal
     for episode in tqdm(episodes, desc=title, unit="episode", leave=False, disable=hidden):
         moved = episode.to(device)
+        predictors: Iterable[Predictor] = learner.adaptation(meta, moved.support)
+        if not every_step:
+            predictors = deque(predictors, maxlen=1)  # none but the last is asked
         path = []
-        for step, predictor in enumerate(learner.adaptation(meta, moved.support)):
+        for step, predictor in enumerate(predictors):
             with torch.no_grad():
                 outputs = predictor(moved.query)
-                if objective.judge and every_step:
+                if objective.judge:
                     path.append(objective.judge(predictor, moved.query))
                 else:
                     path.append(objective.measure(outputs, moved.query))
             if steps is None or step <= steps:
                 answers = outputs
-        if objective.judge and not every_step:
-            with torch.no_grad():
-                path[-1] = objective.judge(predictor, moved.query)
         if watch:
             watch(answers, moved.query)
         fault = non_finite(answers, f"the episode of seed {episode.seed}", learner)

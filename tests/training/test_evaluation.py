@@ -52,7 +52,7 @@ def episodes(count):
     ]
 
 
-def judged(count=5, objective=CLASSIFICATION):
+def judged(count=5, objective=CLASSIFICATION, every_step=True):
     return evaluate(
         Scripted(),
         META,
@@ -60,6 +60,7 @@ def judged(count=5, objective=CLASSIFICATION):
         objective,
         device="cpu",
         title="evaluate",
+        every_step=every_step,
     )
 
 
@@ -123,10 +124,28 @@ def test_what_takes_more_than_one_pass_is_asked_after_the_last_step_alone():
         asked.append(predictor(query))
         return {"accuracy": 0.25}
 
-    found = judged(objective=replace(CLASSIFICATION, judge=judge)).scores["accuracy"]
+    judging = replace(CLASSIFICATION, judge=judge)
+    found = judged(objective=judging, every_step=False).lead
     assert len(asked) == len(RIGHT)
     assert found.per_episode == [0.25] * 5
-    assert found.per_step[:2] == judged().scores["accuracy"].per_step[:2]
+    judged(objective=judging)
+    assert len(asked) == 4 * len(RIGHT)
+
+
+def test_where_each_step_is_not_asked_for_none_but_the_last_predictor_is_and_says_the_same():
+    asked = []
+
+    class Counting(Scripted):
+        def adaptation(self, meta, support):
+            for predictor in super().adaptation(meta, support):
+                yield lambda query, own=predictor: asked.append(own) or own(query)
+
+    found = evaluate(Counting(), META, episodes(5), CLASSIFICATION, device="cpu", title="evaluate")
+    assert len(asked) == len(RIGHT)
+    whole = judged()
+    assert found.lead.per_episode == whole.lead.per_episode
+    assert found.loss == whole.loss
+    assert found.lead.per_step == [whole.lead.mean]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -154,6 +173,7 @@ def test_the_steps_that_count_make_the_score_and_those_beyond_are_shown():
         CLASSIFICATION,
         device="cpu",
         title="evaluate",
+        every_step=True,
         steps=1,
         watch=lambda answers, queries: watched.append((answers, queries)),
     )
