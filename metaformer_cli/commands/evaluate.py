@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.commands.beside import beside_in_report, scores_beside
-from metaformer_cli.commands.build import print_unread, resolve_device
+from metaformer_cli.commands.build import print_unread
 from metaformer_cli.commands.judging import Candidate, judge
 from metaformer_cli.commands.origin import MissingOriginError
 from metaformer_cli.commands.recorded import report_name
-from metaformer_cli.commands.train import check_writable
+from metaformer_cli.commands.train import check_writable, join
 from metaformer_cli.config.combinations import needs_model
 from metaformer_cli.config.registry import choice
 from metaformer_cli.tasks.task import episodes_sha256
+from metaformer_cli.training.interruption import end_on_signals
+from metaformer_cli.training.launch import ALONE, Place, launch
 
 if TYPE_CHECKING:
     from metaformer_cli.config.schema import EvalCommand
-    from metaformer_cli.episode import Episode
+    from metaformer_cli.episode import Drawn
     from metaformer_cli.tasks.task import Task
     from metaformer_cli.training.evaluation import Evaluation
+
+# The leading score over the episodes of each part of the data: mean, interval, how many.
+Parts = dict[str, dict[str, Any]]
 
 
 def evaluate(config: EvalCommand) -> float:
@@ -35,40 +40,24 @@ def evaluate(config: EvalCommand) -> float:
 
     Raises:
         ValueError: the data, the checkpoint or the report's folder cannot be used.
+        DeadRankError: one of several processes is gone; nothing is written.
+        SystemExit: 130 or 143, after SIGINT or SIGTERM to several processes.
     """
     candidate = Candidate.of(config)
     split, task, dataset = config.eval.split, candidate.task, candidate.dataset
     file, judged = candidate.file, candidate.judged
     for line in judged.lines:
         print(f"data     {dataset.name}: {line}")
-    train = candidate.training_groups
     folder = Path(str(config.run_dir))
     check_writable(folder)
-
-    from metaformer_cli.models.hub import MissingEncoderError
-
-    device = resolve_device(config.device)
     candidate = candidate.pinned()
     config = candidate.config
-    learner = choice("learner", config.learner["name"])
-    trains: bool = learner.declared["trains"]
-    try:
-        built = candidate.build(train, device, start=trains)
-    except (
-        MissingEncoderError,
-        MissingOriginError,
-    ) as error:  # what the run started from is gone: it stands alone
-        built = candidate.build(train, device)
-        print(f"note     judged without the untrained model and its probe: {error}")
-    if needs_model(learner):  # others read all of a text
-        print_unread(task, chain.from_iterable(judged.groups.values()))
-    episodes = candidate.episodes()
-    found = judge(candidate, built, episodes, device)
-    facts = {**judged.facts, "episodes_sha256": episodes_sha256(episodes)}
-    beside = {}
-    if trains:
-        beside = scores_beside(config, task, built, episodes, device, start=bool(built.start))
-    parts = by_part(task, episodes, found.lead.per_episode)
+    found: Evaluation
+    if config.eval.processes > 1:
+        found, beside, parts, sha256 = launch(judge_as, config.eval.processes, config)
+    else:
+        found, beside, parts, sha256 = judge_as(ALONE, config, candidate)
+    facts = {**judged.facts, "episodes_sha256": sha256}
     report = {
         **asdict(found),
         "parts": parts,
@@ -102,9 +91,50 @@ def evaluate(config: EvalCommand) -> float:
     return found.lead.mean
 
 
-def by_part(
-    task: Task, episodes: Sequence[Episode], scores: Sequence[float]
-) -> dict[str, dict[str, Any]]:
+def judge_as(
+    place: Place, config: EvalCommand, candidate: Candidate | None = None
+) -> tuple[Evaluation, dict[str, list[float]], Parts, str]:
+    """Judge a candidate, and what it is set beside, in this place of a group.
+
+    Args:
+        place: in the group, whose processes share the episodes.
+        config: what to judge, with the hashes of what is read.
+        candidate: of that configuration, where it is there already.
+
+    Returns:
+        What was found, the scores beside it, the parts' and the fingerprint of the episodes.
+    """
+    from metaformer_cli.models.hub import MissingEncoderError
+
+    if place.size > 1:
+        end_on_signals()
+    candidate = candidate or Candidate.of(config)
+    task, train = candidate.task, candidate.training_groups
+    processes = join(place, config.device)
+    device = processes.device
+    learner = choice("learner", config.learner["name"])
+    trains: bool = learner.declared["trains"]
+    try:
+        built = candidate.build(train, device, start=trains)
+    except (
+        MissingEncoderError,
+        MissingOriginError,
+    ) as error:  # what the run started from is gone: it stands alone
+        built = candidate.build(train, device)
+        print(f"note     judged without the untrained model and its probe: {error}")
+    if needs_model(learner):  # others read all of a text
+        print_unread(task, chain.from_iterable(candidate.judged.groups.values()))
+    episodes = candidate.episodes(processes.share(config.eval.episodes))
+    found = judge(candidate, built, episodes, device, processes=processes)
+    beside = {}
+    if trains:
+        start = bool(built.start)
+        beside = scores_beside(config, task, built, episodes, device, processes, start=start)
+    drawn = list(candidate.drawn())
+    return found, beside, by_part(task, drawn, found.lead.per_episode), episodes_sha256(drawn)
+
+
+def by_part(task: Task, episodes: Iterable[Drawn], scores: Sequence[float]) -> Parts:
     """The leading score over the episodes of each part of the data; of one part, nothing.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from metaformer_cli.config.schema import EvalCommand
-    from metaformer_cli.episode import Episode, Examples
+    from metaformer_cli.episode import Drawn, Episode, Examples
     from metaformer_cli.training.evaluation import Evaluation
+    from metaformer_cli.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,15 @@ class Candidate:
         checkpoint = load_judged(self.file, self.config) if self.file else None
         return build(self.config, self.task, train, device, checkpoint, file=self.file, start=start)
 
-    def episodes(self) -> list[Episode]:
-        """The fixed episodes, once the task knows what it learned."""
+    def episodes(self, places: Iterable[int] | None = None) -> list[Episode]:
+        """The fixed episodes, or some of them, once the task knows what it learned."""
         sampler = self.sampler
-        return [sampler.episode(index) for index in range(self.config.eval.episodes)]
+        every = range(self.config.eval.episodes)
+        return [sampler.episode(index) for index in (every if places is None else places)]
+
+    def drawn(self) -> Iterator[Drawn]:
+        """The fixed episodes in words."""
+        return map(self.sampler.drawn, range(self.config.eval.episodes))
 
 
 def _check_steps(config: EvalCommand) -> None:
@@ -123,21 +129,24 @@ def judge(
     *,
     title: str = "",
     watch: Callable[[Tensor, Examples], None] | None = None,
+    processes: Processes | None = None,
 ) -> Evaluation:
     """Judge a learner on episodes; the score that counts is that after `learner.inner_steps`.
 
     Args:
         candidate: what is judged.
         built: of it.
-        episodes: of `Candidate.episodes`.
+        episodes: of `Candidate.episodes`; of several processes, each has its share.
         device: where to compute.
         title: of the progress bar; by itself, where it is judged.
         watch: is shown each episode's answers, and its queries.
+        processes: which share the episodes; each finds the same. None: this one alone.
 
     Raises:
         FloatingPointError: adapting to an episode overflowed.
     """
     from metaformer_cli.training.evaluation import evaluate
+    from metaformer_cli.training.processes import ONE_PROCESS
 
     config, learner = candidate.config, built.learner
     steps, shown = config.learner.get("inner_steps"), config.eval.inner_steps
@@ -154,4 +163,5 @@ def judge(
         every_step=True,
         steps=None if shown is None else steps,
         watch=watch,
+        processes=processes or ONE_PROCESS,
     )

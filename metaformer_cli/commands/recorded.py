@@ -190,6 +190,7 @@ def result_sha256(config: EvalCommand, file: Path | None, facts: Mapping[str, An
     values = asdict(config)
     for where in ("run_dir", "ckpt"):  # the content counts, not where it lies
         del values[where]
+    del values["eval"]["processes"]  # they find the same, to rounding
     values["data"].pop("changed", None)  # a resumed run's affair
     files = last_validated(str(config.ckpt), config.average) if config.average else [file]
     checkpoint = [file and hashlib.sha256(file.read_bytes()).hexdigest() for file in files]

@@ -72,6 +72,7 @@ class Eval:
     inner_steps: Annotated[int | None, at_least(1)] = None  # after each of so many the score is
     # shown; the one that counts stays that after learner.inner_steps; null: no more than these, and
     # compare takes twice as many
+    processes: Annotated[int, at_least(1)] = 1  # on this machine, that share the episodes of eval
 
 
 @dataclass(kw_only=True)

@@ -54,3 +54,17 @@ class Interruption:
             signal.signal(each, signal.SIG_DFL)
         # not print: the signal may have come in the middle of one
         os.write(2, b"\nstopping after this step; once more stops at once, without saving\n")
+
+
+def end_on_signals() -> None:
+    """In one of several processes, SIGINT and SIGTERM end it from now on: nothing is to be saved.
+
+    Such a process is born with them blocked, see `launch`.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)  # as shells have it
+
+    for each in STOPPING:
+        signal.signal(each, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
