@@ -17,7 +17,7 @@ from torch import Tensor
 from metaformer_cli.episode import Episode
 from metaformer_cli.learners.inner_loop import Gradient, Loss, autograd_gradient
 from metaformer_cli.models.attention import plain_attention
-from metaformer_cli.models.model import Parameters
+from metaformer_cli.models.model import Model, Parameters
 
 # (fast, slow, batch) to whatever: what is run over episodes.
 Function = Callable[[Parameters, Parameters, Mapping[str, Tensor]], Any]
@@ -46,6 +46,28 @@ class Engine:
     def __post_init__(self) -> None:
         """Check that what is mapped is not compiled."""
         assert not (self.mapped and self.compile)
+
+    def check(self, model: Model, chunk: int) -> None:
+        """Check that what is asked for can be compiled, if it is to be.
+
+        Args:
+            model: whose inner loops are run.
+            chunk: how many episodes are to run as one.
+
+        Raises:
+            ValueError: PyTorch cannot compile the model, or would compile mapped steps for each
+                length anew.
+        """
+        if self.compile and chunk > 1:
+            raise ValueError(
+                f"engine.compile=true and learner.chunk={chunk}: expected one of the two, since "
+                "PyTorch would compile mapped steps for each length anew; leave one out"
+            )
+        if self.compile and not model.compiles:
+            raise ValueError(
+                "engine.compile=true: PyTorch's compiler does not follow this encoder's code, "
+                "which is that of transformers; leave engine.compile out"
+            )
 
     @property
     def mapped(self) -> bool:

@@ -75,8 +75,7 @@ class GradientLearner:
             where there is one rate a tensor.
 
     Raises:
-        ValueError: the model has fewer layers, or no such part to adapt, or PyTorch would compile
-            mapped steps for each length anew.
+        ValueError: the model has fewer layers, or no such part to adapt, or see `Engine.check`.
     """
 
     differentiation: ClassVar[Differentiation]
@@ -110,11 +109,7 @@ class GradientLearner:
             int | None, at_least(1), tunable
         ] = None,  # episodes that run as one; null: one on a CPU, what fits on a GPU
     ) -> None:
-        if run_by.compile and (chunk or 1) > 1:
-            raise ValueError(
-                f"engine.compile=true and learner.chunk={chunk}: expected one of the two, since "
-                "PyTorch would compile mapped steps for each length anew; leave one out"
-            )
+        run_by.check(model, chunk or 1)
         self.model, self.objective = model, objective
         self.inner_lr = INNER_LR if inner_lr is None else inner_lr
         self.inner_steps = inner_steps or INNER_STEPS

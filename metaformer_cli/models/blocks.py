@@ -40,6 +40,8 @@ class TransformerEncoder(nn.Module):
         norm: `pre` normalises what a block reads (Xiong et al. 2020), `post` what it returns.
         causal: whether a token sees no later one.
         embedding_scale: what token embeddings are multiplied with.
+        mlp_width: of the layer inside a block's perceptron; None: four times `width`.
+        eps: of the norms.
 
     Raises:
         ValueError: if `rotary` meets heads of an odd width, whose features make no pairs.
@@ -61,6 +63,8 @@ class TransformerEncoder(nn.Module):
         norm: str,
         causal: bool = False,
         embedding_scale: float = 1.0,
+        mlp_width: int | None = None,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.causal, self.embedding_scale = causal, embedding_scale
@@ -76,9 +80,10 @@ class TransformerEncoder(nn.Module):
         if positions == "learned":
             self.position_embedding = nn.Embedding(max_tokens, width)
         self.blocks = nn.ModuleList(
-            Block(width=width, heads=heads, pre_norm=norm == "pre") for _ in range(layers)
+            Block(width=width, heads=heads, pre_norm=norm == "pre", mlp_width=mlp_width, eps=eps)
+            for _ in range(layers)
         )
-        self.final_norm = LayerNorm(width) if norm == "pre" else nn.Identity()
+        self.final_norm = LayerNorm(width, eps=eps) if norm == "pre" else nn.Identity()
         if embedding_scale != 1:  # scaled, they are then as large as positions are
             nn.init.normal_(self.embedding.weight, std=1 / embedding_scale)
 
@@ -180,15 +185,24 @@ def draw_kept(
 class Block(nn.Module):
     """Self-attention, then a two-layer perceptron, each with a residual and a norm."""
 
-    def __init__(self, *, width: int, heads: int, pre_norm: bool) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        heads: int,
+        pre_norm: bool,
+        mlp_width: int | None = None,
+        eps: float = 1e-5,
+    ) -> None:
         super().__init__()
         self.heads, self.pre_norm = heads, pre_norm
-        self.attention_norm = LayerNorm(width)
+        inside = mlp_width or 4 * width
+        self.attention_norm = LayerNorm(width, eps=eps)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
-        self.mlp_norm = LayerNorm(width)
-        self.mlp_in = nn.Linear(width, 4 * width)
-        self.mlp_out = nn.Linear(4 * width, width)
+        self.mlp_norm = LayerNorm(width, eps=eps)
+        self.mlp_in = nn.Linear(width, inside)
+        self.mlp_out = nn.Linear(inside, width)
 
     def forward(
         self,

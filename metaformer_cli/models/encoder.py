@@ -26,12 +26,14 @@ class Encoder(nn.Module):
         width: D.
         layers: how many Transformer layers there are.
         dropout: share of each block's output that is dropped in training.
+        compiles: whether PyTorch's compiler follows its code.
         lookups: the parameters that are only looked up by rows, and the input with the rows.
     """
 
     width: int
     layers: int
     dropout: float = 0.0
+    compiles: bool = True
     lookups: Mapping[str, str]
 
     def frozen(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,7 +89,7 @@ class TextEncoder(Encoder):
 
     def pool(self, x_TD: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """[N, D] features from token vectors: their mean."""
-        return total(at_places(x_TD, inputs), inputs) / inputs["mask"].sum(dim=1, keepdim=True)
+        return pool(x_TD, inputs, "mean")
 
 
 class LexicalTextEncoder(TextEncoder):
@@ -140,6 +142,19 @@ class LexicalTextEncoder(TextEncoder):
         lexical_NW = of_length(scale, total(vectors_NLW, inputs, listen_T * rarity_T))
         context_ND = of_length(scale * self.gate, total(at_places(x_TD, inputs), inputs, listen_T))
         return torch.cat([lexical_NW, context_ND], dim=1)
+
+
+def pool(x_TD: Tensor, inputs: Mapping[str, Tensor], pooling: str) -> Tensor:
+    """[N, D] one vector a sequence: its tokens' `mean` or `max`, or the `first` or `last` one's."""
+    lengths_N = inputs["mask"].sum(dim=1)
+    if pooling == "max":
+        return (
+            at_places(x_TD, inputs).masked_fill(~inputs["mask"][..., None], -torch.inf).amax(dim=1)
+        )
+    if pooling == "mean":
+        return total(at_places(x_TD, inputs), inputs) / lengths_N[:, None]
+    places_N = lengths_N - 1 if pooling == "last" else torch.zeros_like(lengths_N)
+    return x_TD.index_select(0, inputs["slots"].gather(1, places_N[:, None]).squeeze(1))
 
 
 def of_length(length: Tensor, vectors_ND: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Headed(FeatureModel):
         super().__init__()
         self.encoder, self.ways = encoder, ways
         self.layers, self.dropout = encoder.layers, encoder.dropout
-        self.width = encoder.width
+        self.width, self.compiles = encoder.width, encoder.compiles
         self.added = {"classifier.weight": (1, self.width), "classifier.bias": (1,)}
         self.lookups = {f"encoder.{name}": rows for name, rows in encoder.lookups.items()}
         self.use_head(head)

@@ -150,11 +150,10 @@ def reachable() -> bool:
 
 
 def quiet() -> None:
-    """Keep Hugging Face's libraries from saying what an error says, and their own progress."""
-    import transformers
+    """Keep the hub's library from saying what an error says, and from showing its progress."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it says each retry twice
 
 

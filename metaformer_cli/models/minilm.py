@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from metaformer_cli.choices import model
+from metaformer_cli.models.bert import Shape
 from metaformer_cli.models.hub import Source, find_minilm
-from metaformer_cli.models.pretrained import BroughtClassifier
+from metaformer_cli.models.pretrained import ENCODER, FILES, BroughtClassifier, features_by
+from metaformer_cli.models.sentence_modules import Modules
 
 
 @model("minilm", inputs=("text",), outputs=("classes",))
@@ -19,3 +23,13 @@ class MiniLM(BroughtClassifier):
         """The installed package's files, or the hub's."""
         del path
         return find_minilm()
+
+    @classmethod
+    def read(cls, source: Source, modules: Modules) -> dict[str, str]:
+        """As they were published: `transformers`, seconds to import, has nothing to complete."""
+        del source
+        files = {name: (modules.transformer / name).read_text("utf-8") for name in FILES}
+        shape = Shape.of(json.loads(files["config.json"]))
+        assert shape is not None
+        assert modules.max_tokens is not None
+        return {**files, ENCODER: features_by(modules, [shape.longest, modules.max_tokens])}

@@ -59,6 +59,7 @@ class Model(nn.Module):
         plain: the inputs as other programs hold them, by name, each with a first axis of examples;
             none where there is no such form, and then the adapted model is no exported program.
         pretrained: whether its features are good before meta-training.
+        compiles: whether PyTorch's compiler follows its code.
         advice: options that may help where nothing is learned, each with `, ` behind it.
     """
 
@@ -67,6 +68,7 @@ class Model(nn.Module):
 
     layers: int
     dropout: float = 0.0
+    compiles: bool = True
     lookups: Mapping[str, str]
     varying: Mapping[str, Sequence[int]]
     added: Mapping[str, tuple[int, ...]] = MappingProxyType({})

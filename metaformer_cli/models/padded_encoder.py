@@ -9,20 +9,12 @@ Shape suffixes: T packed tokens, N sequences, L places of the longest, D width.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from metaformer_cli.models.pretrained_encoder import (
-    ARCHITECTURES,
-    ROBERTAS,
-    PretrainedEncoder,
-    Weights,
-    first_position,
-)
+from metaformer_cli.models.pretrained_encoder import PretrainedEncoder
 
 PADDED = ("albert", "deberta", "deberta-v2", "mpnet", "t5")
 
@@ -66,31 +58,3 @@ class PaddedEncoder(PretrainedEncoder):
         x_NLD = self.model(inputs_embeds=x_NLE, attention_mask=mask).last_hidden_state
         vectors_TD: Tensor = x_NLD.flatten(0, 1).index_select(0, inputs["places"])
         return vectors_TD
-
-
-def encoder_of(config: str, weights: Weights | None, **options: Any) -> PretrainedEncoder:
-    """The encoder of a config.json, as `PretrainedEncoder` takes it."""
-    padded = json.loads(config)["model_type"] in PADDED
-    return (PaddedEncoder if padded else PretrainedEncoder)(config, weights, **options)
-
-
-def longest(called: str, config: Any) -> int | None:
-    """How many tokens the model of a Hugging Face configuration reads; None: any number.
-
-    Raises:
-        ValueError: metaformer does not know its architecture, or cannot tell.
-    """
-    kind = config.model_type
-    if kind not in (*ARCHITECTURES, *PADDED):
-        raise ValueError(
-            f"{called}: metaformer does not know the architecture {kind}; expected one of "
-            f"{', '.join(sorted((*ARCHITECTURES, *PADDED)))}"
-        )
-    if kind in ROBERTAS and config.pad_token_id is None:
-        raise ValueError(
-            f"{called}: its config.json has no pad_token_id, from which a {kind} counts positions; "
-            "expected the number of <pad> there, such as 1"
-        )
-    if kind == "t5":
-        return None
-    return int(config.max_position_embeddings) - (2 if kind == "mpnet" else first_position(config))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, ClassVar, Literal, Protocol
@@ -12,12 +12,20 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 from tokenizers import Tokenizer, normalizers
 
 from metaformer_cli.choices import a_path, matching, model
+from metaformer_cli.models.bert import ROBERTAS, Shape
+from metaformer_cli.models.bert_encoder import BertEncoder
 from metaformer_cli.models.classifier import Classifier
-from metaformer_cli.models.hub import Source, check_model, check_sha256, find, one_line, quiet
+from metaformer_cli.models.hub import Source, check_model, check_sha256, find, one_line
 from metaformer_cli.models.model import Parameters, strip
-from metaformer_cli.models.padded_encoder import encoder_of, longest
-from metaformer_cli.models.pretrained_encoder import PretrainedEncoder, Weights, load_model
+from metaformer_cli.models.padded_encoder import PADDED, PaddedEncoder
+from metaformer_cli.models.pretrained_encoder import (
+    ARCHITECTURES,
+    PretrainedEncoder,
+    first_position,
+    quiet_transformers,
+)
 from metaformer_cli.models.sentence_modules import Modules, read_modules, write_modules
+from metaformer_cli.models.weights import Weights
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 ENCODER = "encoder.json"  # among what it brings: pooling, normalize, max_tokens
@@ -31,7 +39,7 @@ class Reader(Protocol):
 
 
 class BroughtClassifier(Classifier):
-    """An encoder of Hugging Face `transformers`, and a head.
+    """An encoder in Hugging Face's layout, and a head.
 
     What it brings are its configuration and its tokenizer: with both, and the weights in a
     checkpoint, a run needs the folder or the hub that it started from no more.
@@ -43,7 +51,7 @@ class BroughtClassifier(Classifier):
         path: a hub name or a folder; nothing where the class knows its own.
 
     Raises:
-        ValueError: see `PretrainedEncoder`.
+        ValueError: see `encoder_of`.
     """
 
     pretrained = True
@@ -55,11 +63,8 @@ class BroughtClassifier(Classifier):
         "train.joint_lr": 3e-5,
         "train.start_share": 0.5,
     }
-    refuses: ClassVar[Mapping[str, str]] = {
-        "engine.compile": "PyTorch's compiler does not follow the pretrained encoders' code"
-    }
 
-    encoder: PretrainedEncoder
+    encoder: BertEncoder | PretrainedEncoder
 
     def __init__(
         self,
@@ -106,7 +111,12 @@ class BroughtClassifier(Classifier):
                 the `tokenizers` library, or has ids that the model has not.
         """
         source, modules = cls.found(options)
-        return json.dumps(read_files(source, modules), ensure_ascii=False)
+        return json.dumps(cls.read(source, modules), ensure_ascii=False)
+
+    @classmethod
+    def read(cls, source: Source, modules: Modules) -> dict[str, str]:
+        """The text of each of `FILES`, and of `ENCODER`: see `bring`."""
+        return read_files(source, modules)
 
     @classmethod
     def pin(cls, **options: Any) -> dict[str, Any]:
@@ -138,9 +148,7 @@ class BroughtClassifier(Classifier):
     def add_lora(self, rank: int) -> None:
         """As for every classifier; the frozen weights, which are in no checkpoint, are read."""
         if self.restored:
-            values = json.loads(self.files["config.json"])
-            found = load_model(values, self._weights()).state_dict()
-            self.encoder.model.load_state_dict(found)
+            self.encoder.load(self._weights())
         super().add_lora(rank)
 
     def export(self, folder: Path, parameters: Callable[[], Parameters]) -> str:
@@ -184,15 +192,47 @@ class PretrainedClassifier(BroughtClassifier):
         super().__init__(reader, own, restored, path, **options)
 
 
+def encoder_of(
+    config: str,
+    weights: Weights | None,
+    *,
+    pooling: str,
+    normalize: bool,
+    max_tokens: int,
+    longest: int | None,
+) -> BertEncoder | PretrainedEncoder:
+    """The encoder of a config.json: on our own blocks if they can, else by `transformers`.
+
+    Args:
+        config: the text of the file.
+        weights: what to read; None: any, for a checkpoint to replace.
+        pooling: of token vectors.
+        normalize: whether features have unit length, times a learned radius.
+        max_tokens: the longest sequence.
+        longest: the most that it may be, in tokens; None: any.
+
+    Raises:
+        ValueError: the model reads fewer tokens; or see `BertEncoder` and `PretrainedEncoder`.
+    """
+    if longest is not None and max_tokens > longest:
+        raise ValueError(
+            f"task.max_tokens={max_tokens}: the pretrained model reads at most {longest}; "
+            f"give task.max_tokens={longest}"
+        )
+    values = json.loads(config)
+    if shape := Shape.of(values):
+        return BertEncoder(shape, config, weights, pooling=pooling, normalize=normalize)
+    theirs = PaddedEncoder if values["model_type"] in PADDED else PretrainedEncoder
+    return theirs(config, weights, pooling=pooling, normalize=normalize)
+
+
 def read_files(source: Source, modules: Modules) -> dict[str, str]:
-    """The text of each of `FILES`, and of `ENCODER`.
+    """The text of each of `FILES`, as `transformers` completes them, and of `ENCODER`.
 
     Raises:
         ValueError: as for `BroughtClassifier.bring`.
     """
-    import transformers
-
-    quiet()
+    transformers = quiet_transformers()
     called, folder = source.called, modules.transformer
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -223,12 +263,39 @@ def read_files(source: Source, modules: Modules) -> dict[str, str]:
     if modules.lower_case:
         files["tokenizer.json"] = lower_case(files["tokenizer.json"])
     reads = [length for length in (longest(called, config), modules.max_tokens) if length]
+    return {**files, ENCODER: features_by(modules, reads)}
+
+
+def features_by(modules: Modules, reads: Sequence[int]) -> str:
+    """How token vectors become features, and the longest text, as `ENCODER` holds them."""
     features = {
         "pooling": modules.pooling,
         "normalize": modules.normalize,
         "max_tokens": min(reads, default=None),
     }
-    return {**files, ENCODER: json.dumps(features)}
+    return json.dumps(features)
+
+
+def longest(called: str, config: Any) -> int | None:
+    """How many tokens the model of a Hugging Face configuration reads; None: any number.
+
+    Raises:
+        ValueError: metaformer does not know its architecture, or cannot tell.
+    """
+    kind = config.model_type
+    if kind not in (*ARCHITECTURES, *PADDED):
+        raise ValueError(
+            f"{called}: metaformer does not know the architecture {kind}; expected one of "
+            f"{', '.join(sorted((*ARCHITECTURES, *PADDED)))}"
+        )
+    if kind in ROBERTAS and config.pad_token_id is None:
+        raise ValueError(
+            f"{called}: its config.json has no pad_token_id, from which a {kind} counts positions; "
+            "expected the number of <pad> there, such as 1"
+        )
+    if kind == "t5":
+        return None
+    return int(config.max_position_embeddings) - (2 if kind == "mpnet" else first_position(config))
 
 
 def lower_case(tokenizer: str) -> str:

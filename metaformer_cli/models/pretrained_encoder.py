@@ -1,9 +1,10 @@
-"""Encoders that were pretrained elsewhere, run on packed tokens.
+"""Encoders that were pretrained elsewhere, run on packed tokens by the modules of `transformers`.
 
 Of a Hugging Face model, this uses the layers and what lies before and behind them, but not its
 `forward`: that pads, caches, and masks in ways that second derivatives and `vmap` do not follow.
 As in `TransformerEncoder`, all tokens lie on one packed axis, and attention alone sees a padded
-view.
+view. A BERT or one of its kind comes here only where its configuration has something that our own
+blocks have not: see `bert.py`.
 
 Shape suffixes: T packed tokens, U types of them (distinct ids), N sequences, L places of the
 longest sequence, D width, H heads, K width of a head; 1 is the batch axis that Hugging Face's
@@ -15,7 +16,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from metaformer_cli.models.attention import packed_attention, visible
+from metaformer_cli.models.bert import ROBERTAS
+from metaformer_cli.models.bert_encoder import RADIUS
 from metaformer_cli.models.blocks import LayerNorm
-from metaformer_cli.models.encoder import Encoder, of_length
-from metaformer_cli.models.hub import one_line, quiet
+from metaformer_cli.models.encoder import Encoder, of_length, pool
+from metaformer_cli.models.hub import one_line
 from metaformer_cli.models.lora import merge_lora
-from metaformer_cli.models.packed import at_places, heads_apart, total
+from metaformer_cli.models.packed import heads_apart
+from metaformer_cli.models.weights import Weights
 
 # By model type: where the layers are, and the norm behind the last one.
 ARCHITECTURES: Mapping[str, tuple[str, str | None]] = {
@@ -41,21 +44,6 @@ ARCHITECTURES: Mapping[str, tuple[str, str | None]] = {
     "roberta": ("encoder.layer", None),
     "xlm-roberta": ("encoder.layer", None),
 }
-ROBERTAS = ("camembert", "roberta", "xlm-roberta")
-RADIUS = 10.0  # of features of unit length: cosines to class means are then scores of up to 10
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where weights are read from.
-
-    Attributes:
-        called: how a user named it, for messages.
-        folder: with config.json and model.safetensors.
-    """
-
-    called: str
-    folder: Path
 
 
 class PretrainedEncoder(Encoder):
@@ -69,13 +57,13 @@ class PretrainedEncoder(Encoder):
         weights: what to read, as float32; None: random ones, for a checkpoint to replace.
         pooling: `mean` over a sequence's tokens, their `max`, its `first` token, or its `last`.
         normalize: whether features have unit length, times a learned radius.
-        max_tokens: the longest sequence.
-        longest: the most that it may be, in tokens; None: any.
 
     Raises:
         ValueError: `transformers` cannot load this, weights are missing or not finite, or the model
-            reads fewer tokens, or cannot pool like this.
+            cannot pool like this.
     """
+
+    compiles = False
 
     def __init__(
         self,
@@ -84,11 +72,10 @@ class PretrainedEncoder(Encoder):
         *,
         pooling: str,
         normalize: bool,
-        max_tokens: int,
-        longest: int | None,
     ) -> None:
         super().__init__()
         values = json.loads(config)
+        self.config = config
         self.architecture, self.pooling = values["model_type"], pooling
         self.normalize = normalize
         self.model = load_model(values, weights)
@@ -103,11 +90,6 @@ class PretrainedEncoder(Encoder):
         embedding = self.model.get_input_embeddings()
         name = next(name for name, module in self.named_modules() if module is embedding)
         self.lookups = {f"{name}.weight": "types"}
-        if longest is not None and max_tokens > longest:
-            raise ValueError(
-                f"task.max_tokens={max_tokens}: the pretrained model reads at most {longest}; "
-                f"give task.max_tokens={longest}"
-            )
         if self.causal and pooling == "first":
             raise ValueError(
                 "model.pooling=first: the first token of a causal model sees no other; "
@@ -206,6 +188,10 @@ class PretrainedEncoder(Encoder):
             options["position_embeddings"] = self.model.rotary_emb(x_1TD, positions_1T, kind)
         return options
 
+    def load(self, weights: Weights) -> None:
+        """Take the numbers of the model that this one is."""
+        self.model.load_state_dict(load_model(json.loads(self.config), weights).state_dict())
+
     def save(self, folder: Path, parameters: Mapping[str, Tensor]) -> None:
         """Write config.json and model.safetensors, for `from_pretrained`; LoRA merged.
 
@@ -236,19 +222,6 @@ def replace_norms(model: nn.Module) -> None:
                 norm = LayerNorm(child.normalized_shape, eps=child.eps)
                 norm.weight, norm.bias = child.weight, child.bias
                 setattr(parent, name, norm)
-
-
-def pool(x_TD: Tensor, inputs: Mapping[str, Tensor], pooling: str) -> Tensor:
-    """[N, D] one vector a sequence: its tokens' `mean` or `max`, or the `first` or `last` one's."""
-    lengths_N = inputs["mask"].sum(dim=1)
-    if pooling == "max":
-        slots_NL = inputs["slots"]
-        x_NLD = x_TD.index_select(0, slots_NL.flatten()).view(*slots_NL.shape, -1)
-        return x_NLD.masked_fill(~inputs["mask"][..., None], -torch.inf).amax(dim=1)
-    if pooling == "mean":
-        return total(at_places(x_TD, inputs), inputs) / lengths_N[:, None]
-    places_N = lengths_N - 1 if pooling == "last" else torch.zeros_like(lengths_N)
-    return x_TD.index_select(0, inputs["slots"].gather(1, places_N[:, None]).squeeze(1))
 
 
 def attend(
@@ -290,15 +263,22 @@ def first_position(config: Any) -> int:
     return int(config.pad_token_id) + 1 if config.model_type in ROBERTAS else 0
 
 
+def quiet_transformers() -> Any:
+    """The library, which takes seconds to import, kept from saying what an error says."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
 def load_model(values: dict[str, Any], weights: Weights | None) -> Any:
     """The Hugging Face model of a configuration.
 
     Raises:
         ValueError: `transformers` cannot load this, or weights are missing or not finite.
     """
-    import transformers
-
-    quiet()
+    transformers = quiet_transformers()
     transformers.AttentionInterface.register("metaformer", attend)
     kind = values["model_type"]
     attention = "metaformer" if kind in ARCHITECTURES else "eager"
@@ -329,15 +309,5 @@ def load_model(values: dict[str, Any], weights: Weights | None) -> Any:
             f"{weights.called}: expected a hub name or a folder with config.json and "
             f"model.safetensors; transformers cannot load it ({one_line(error)})"
         ) from None
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(
-            f"{weights.called}: {missing[0]} is missing ({len(missing)} in all); expected the "
-            "weights of a whole model"
-        )
-    broken = [name for name, value in model.named_parameters() if not value.isfinite().all()]
-    if broken:
-        raise ValueError(
-            f"{weights.called}: {broken[0]} holds numbers that are not finite ({len(broken)} "
-            "tensors in all do); expected sound weights: get them again, or saved in float32"
-        )
+    weights.refuse(report["missing_keys"], dict(model.named_parameters()))
     return model

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
+from metaformer_cli.models.bert_encoder import RADIUS
 from metaformer_cli.models.hub import MINILM_PACKAGE, MINILM_SHA256, WEIGHTS, find_minilm
 from metaformer_cli.models.minilm import MiniLM
 from metaformer_cli.models.packed import pack
-from metaformer_cli.models.pretrained_encoder import RADIUS
 
 try:
     version(MINILM_PACKAGE)
@@ -62,3 +64,19 @@ def test_it_says_how_it_is_used_and_a_run_keeps_the_hash_of_its_weights(own):
     assert MiniLM.pin(**OPTIONS)["sha256"] == MINILM_SHA256[WEIGHTS]
     with pytest.raises(ValueError, match=r"^model=minilm: .*model\.sha256=0{64}"):
         MiniLM.pin(**{**OPTIONS, "sha256": "0" * 64})
+
+
+def test_from_its_files_to_a_saved_encoder_transformers_is_not_imported(monkeypatch, tmp_path):
+    """It takes seconds to import."""
+    monkeypatch.setitem(sys.modules, "transformers", None)  # importing it is an error
+    own = MiniLM.bring(**OPTIONS)
+    model = MiniLM(SimpleNamespace(max_tokens=64, ways=5), own, False)
+    tokenizer = PretrainedTokenizer.brought(own)
+    assert model.encoder(pack(tokenizer.encode(TEXTS, 64))).isfinite().all()
+    model.export(tmp_path / "saved", dict)
+    saved = load_file(tmp_path / "saved" / WEIGHTS)
+    published = load_file(find_minilm().folder / WEIGHTS)
+    assert published.keys() - saved.keys() == {
+        *("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
+    }
+    assert all(torch.equal(value, published[name]) for name, value in saved.items())
