@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaformer_cli.commands.automatic import compiled, settle
 from metaformer_cli.commands.beside import scores_beside
 from metaformer_cli.commands.build import (
     Built,
@@ -95,11 +96,16 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
     if config.init is not None and not config.resume:
         for line in seen_by_origin(config.init, dataset, task):
             print_wrapped("init", line)
+    config, chosen = settle(config, splits, processes)
+    if chosen:
+        print_wrapped("auto", chosen)
+    count = config.train.processes
+    assert isinstance(count, int)
     try:
         if processes is not None:
             progress = build_and_train(config, splits, record, folder, processes)
-        elif config.train.processes > 1:
-            progress = launch(train_as, config.train.processes, config, splits, record, folder)
+        elif count > 1:
+            progress = launch(train_as, count, config, splits, record, folder)
         else:
             progress = train_as(ALONE, config, splits, record, folder)
     except Exception as error:
@@ -208,6 +214,9 @@ def build_and_train(
         print_wrapped("init", built.origin)
     groups = chain.from_iterable(split.values() for split in splits.values())
     print_unread(task, chain.from_iterable(groups))
+    # of full size, which training episodes need not have
+    full = judging_sampler(task, splits["train"], "train")
+    config = compiled(config, built, full.episode(0).to(device), processes)
     optimiser = build_optimiser(config, built, processes)
     run = Run(folder, asdict(config), built.state, record.to_json(), first, options.keep)
     progress = restore(resumed, optimiser, run, file, changed=changed)
@@ -222,8 +231,6 @@ def build_and_train(
     assert options.eval_every is not None
     joint_episodes = options.joint_steps * options.meta_batch
     sampler = training_sampler(task, splits["train"], config.seed, joint_episodes)
-    # of full size, which training episodes need not have
-    full = judging_sampler(task, splits["train"], "train")
     found = footprint(config, task, built, full, device, processes.size)
     print(f"model    {describe_model(built, found)} on {device}", flush=True)
     if doubt := warning(config, found, device, processes.size):

@@ -9,7 +9,13 @@ from typing import Any
 from metaformer_cli.config.checks import listed
 from metaformer_cli.config.options import flatten, groups, own_options
 from metaformer_cli.config.registry import GROUPS, Choice, choice, choices
-from metaformer_cli.config.schema import SUITS_MOST, BenchCommand, EvalCommand, TrainCommand
+from metaformer_cli.config.schema import (
+    PLAINLY,
+    SUITS_MOST,
+    BenchCommand,
+    EvalCommand,
+    TrainCommand,
+)
 
 
 def check_combination(config: Any) -> None:
@@ -120,7 +126,7 @@ def _check_refused(config: Any, own: Choice) -> None:
             defaults |= {option.key: option.default for option in options}
     defaults |= {key: value for key, value in SUITS_MOST.items() if defaults.get(key) is None}
     for key, reason in (own.declared["refuses"] or {}).items():
-        if key in values and values[key] != defaults[key]:
+        if key in values and values[key] not in (defaults[key], PLAINLY.get(key, defaults[key])):
             shown = "true" if values[key] is True else values[key]  # as it is typed
             raise ValueError(f"{key}={shown} and {own.group}={own.name}: {reason}; leave {key} out")
 

@@ -33,7 +33,7 @@ class Option:
         types: the types that its value may have, None's included.
         default: what it is when nobody types it; `???` where it must be typed.
         doc: the comment beside it.
-        names: the texts that are allowed; none: any text.
+        names: the texts that are allowed, beside values of other types; none: any text.
         checks: what its value must be, beyond its type.
         tunable: whether a run that is resumed may change it.
         is_path: whether `~/` in it is the user's home folder.
@@ -51,9 +51,16 @@ class Option:
     choices: tuple[str, ...] = ()
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether it may be one of some texts, or a value of another type."""
+        return bool(self.names) and bool(set(self.types) - {str, NoneType})
+
+    @property
     def kind(self) -> str:
         """What its value must be, in words."""
-        return listed([word for member in self.types for word in _WORDS[member]])
+        types = [member for member in self.types if not (self.is_mixed and member is str)]
+        names = self.names if self.is_mixed else ()
+        return listed([*names, *(word for member in types for word in _WORDS[member])])
 
     @property
     def meaning(self) -> str:
@@ -63,7 +70,7 @@ class Option:
     @property
     def values(self) -> str:
         """All that it may be, in words."""
-        if self.names:
+        if self.names and not self.is_mixed:
             return " | ".join([*self.names, *["null"] * (NoneType in self.types)])
         # without what to type instead
         expected = [re.split(r"; |, e\.g\. ", check.expected)[0] for check in self.checks]
@@ -77,13 +84,14 @@ class Option:
         """
         if type(value) is int and float in self.types and int not in self.types:
             value = float(value)
-        if value is not None and self.names:
+        if value is not None and self.names and not self.is_mixed:
             one_of(self.key, value, self.names)
-        if type(value) not in self.types:
+        named = self.names and isinstance(value, str)
+        if type(value) not in self.types or (named and value not in self.names):
             raise ValueError(self.wrong_type(value))
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{self.key}={value}: expected a finite number")
-        for check in self.checks if value is not None else ():
+        for check in () if value is None or named else self.checks:
             if not check.holds(value):
                 expected = check.expected.replace("{key}", self.key)
                 raise ValueError(f"{self.key}={value}: expected {expected}")

@@ -46,20 +46,21 @@ class Train:
     # without a new best; null: never
     keep: Annotated[int, at_least(0), tunable] = 0  # so many of the last validated weights, each in
     # a file of its own, for average=
-    processes: Annotated[int, at_least(1), tunable] = 1  # on this machine, that share the
-    # episodes; on GPUs, one GPU each
+    processes: Annotated[Literal["auto"] | int, at_least(1), tunable] = "auto"  # on this machine,
+    # that share the episodes, on GPUs one GPU each; auto: one a core or GPU, where the run is
+    # long enough and memory lasts
 
 
 @dataclass(kw_only=True)
 class Engine:
     """How inner loops are run; it changes speed and memory, and numbers only by rounding."""
 
-    compile: Annotated[bool, tunable] = False  # by torch.compile: a minute at the start; needs a
-    # C++ compiler on a CPU
+    compile: Annotated[Literal["auto"] | bool, tunable] = "auto"  # by torch.compile, which needs a
+    # C++ compiler on a CPU; auto: where the rest of the run repays it
     precision: Annotated[Literal["fp32", "tf32", "bf16"], tunable] = "fp32"  # of products;
     # all else stays float32
-    kept_steps: Annotated[int, at_least(1), tunable] = 1  # last inner steps whose graphs are kept;
-    # more: faster, and more memory
+    kept_steps: Annotated[Literal["auto"] | int, at_least(1), tunable] = "auto"  # last inner steps
+    # whose graphs are kept; more: faster, and more memory; auto: as many as fit
 
 
 @dataclass(kw_only=True)
@@ -234,6 +235,11 @@ SUITS_MOST: Final[Values] = {
     "task.renamed": 0.0,
     "learner.inner_steps": 5,
 }
+
+CACHE: Final = "~/.cache/metaformer"  # what is made or fetched once
+AUTO: Final = "auto"
+# What is `auto` where there is nothing to choose.
+PLAINLY: Final[Values] = {"train.processes": 1, "engine.compile": False, "engine.kept_steps": 1}
 
 COMMANDS: Final[Mapping[str, type[Any]]] = {
     "train": TrainCommand,

@@ -143,6 +143,18 @@ class Engine:
         return run
 
 
+def can_compile() -> bool:
+    """Whether there is a C++ compiler, which PyTorch's needs on a CPU."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
+
+
 def in_float(outputs: Tensor) -> Tensor:
     """Outputs as they leave the engine: what is judged and read is not rounded to bf16 any more."""
     return outputs.float() if outputs.dtype is torch.bfloat16 else outputs

@@ -70,11 +70,11 @@ class DeadRankError(ChildProcessError):
         self.saved = saved
 
 
-def torchrun_place(processes: int) -> Place | None:
+def torchrun_place(processes: int | str) -> Place | None:
     """This process's place, where torchrun started it; else None.
 
     Args:
-        processes: how many the user asked for, 1 if they left it to torchrun.
+        processes: how many the user asked for; auto or 1: they left it to torchrun.
 
     Raises:
         ValueError: torchrun started another number.
@@ -83,10 +83,10 @@ def torchrun_place(processes: int) -> Place | None:
     if not all(name in os.environ for name in names):
         return None
     rank, size, local_rank = (int(os.environ[name]) for name in names)
-    if processes not in (1, size):
+    if processes not in ("auto", 1, size):
         raise ValueError(
             f"train.processes={processes}, but torchrun started {size}: expected "
-            f"train.processes={size} or 1, or a start without torchrun"
+            f"train.processes={size} or auto, or a start without torchrun"
         )
     return Place(rank, size, local_rank)
 

@@ -20,6 +20,7 @@ from metaformer_cli.episode import Episode
 from metaformer_cli.models.blocks import TransformerEncoder
 from metaformer_cli.models.classifier import Classifier
 from metaformer_cli.models.encoder import LexicalTextEncoder, TextEncoder
+from metaformer_cli.models.heads import Head
 from metaformer_cli.models.model import Parameters
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def add_gradient(
     Raises:
         ValueError: JAX is not installed, or the model or the episodes are others than it is for.
     """
-    heads, head = checked(learner), learner.model.head  # type: ignore[attr-defined]
+    heads, head = checked(learner)
     run = program(heads, learner.inner_steps, learner.inner_lr, not learner.differentiation.twice)
     with torch.no_grad():
         ways = len(episodes[0].groups)
@@ -58,17 +59,19 @@ def add_gradient(
 SETS = ("support", "query")
 
 
-def checked(learner: GradientLearner) -> int:
-    """How many heads of attention the model has, if it is the one that is written here.
+def checked(learner: GradientLearner) -> tuple[int, Head]:
+    """How many heads of attention the model has, and its head, if it is what is written here.
 
     Raises:
         ValueError: it is another.
     """
     model = learner.model
-    encoder = model.encoder if isinstance(model, Classifier) else None
+    classifier = model if isinstance(model, Classifier) else None
+    encoder = classifier.encoder if classifier else None
     backbone = encoder.backbone if isinstance(encoder, TextEncoder) else None
     if (
-        not isinstance(backbone, TransformerEncoder)
+        classifier is None
+        or not isinstance(backbone, TransformerEncoder)
         or isinstance(encoder, LexicalTextEncoder)
         or backbone.positions != "rotary"
         or not backbone.blocks[0].pre_norm
@@ -81,7 +84,7 @@ def checked(learner: GradientLearner) -> int:
             "learner.engine=jax is written for one model: expected model=transformer "
             "model.lexical_width=0 model.dropout=0 model.head=copied learner.learn_rates=false"
         )
-    return backbone.heads
+    return backbone.heads, classifier.head
 
 
 def stacked(learner: GradientLearner, parts: Sequence[Any]) -> Arrays:
