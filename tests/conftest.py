@@ -51,10 +51,22 @@ TINY = [
 ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests write nothing into anybody's home, and what they run chooses one core."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(
+    tmp_path_factory: pytest.TempPathFactory,
+    a_home_of_their_own: None,  # noqa: ARG001, it goes first
+) -> dict[str, str]:
     """The environment variables of processes that tests start."""
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    variables = dict(os.environ)
     if variables.pop("PYTHONDONTWRITEBYTECODE", None):  # or each process compiles torch anew
         variables["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("pycache"))
     return variables
