@@ -63,6 +63,8 @@ def end_on_signals() -> None:
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        for each in STOPPING:  # from the terminal and from the parent, one may come twice
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)  # as shells have it
 
     for each in STOPPING:

@@ -18,7 +18,7 @@ def run(tiny_run, tmp_path_factory):
     return Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("processes") / "run"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """What runs in this process has as many threads as the ranks."""
     before = torch.get_num_threads()
@@ -27,7 +27,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_two_processes_write_the_report_of_one(metaformer, run, one_thread):
+def test_two_processes_write_the_report_of_one(metaformer, run):
     reports = []
     for count in (1, 2):  # five episodes: the shares differ
         answer = metaformer("eval", f"ckpt={run}", "eval.episodes=5", f"eval.processes={count}")

@@ -137,8 +137,14 @@ def test_where_each_step_is_not_asked_for_none_but_the_last_predictor_is_and_say
 
     class Counting(Scripted):
         def adaptation(self, meta, support):
-            for predictor in super().adaptation(meta, support):
-                yield lambda query, own=predictor: asked.append(own) or own(query)
+            def counting(own):
+                def predict(query):
+                    asked.append(own)
+                    return own(query)
+
+                return predict
+
+            return map(counting, super().adaptation(meta, support))
 
     found = evaluate(Counting(), META, episodes(5), CLASSIFICATION, device="cpu", title="evaluate")
     assert len(asked) == len(RIGHT)
