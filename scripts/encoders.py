@@ -33,7 +33,7 @@ from metaformer_cli.models.pretrained_encoder import PretrainedEncoder
 from metaformer_cli.models.weights import Weights
 from metaformer_cli.tasks.classification import CLASSIFICATION
 
-WAYS, ROWS, LONGEST, EPISODES, ROUNDS = 5, 5, 64, 4, 3
+WAYS, ROWS, LONGEST, EPISODES, ROUNDS = 5, 5, 64, 2, 3
 ROADS = ("transformers", "our blocks", "compiled")
 
 

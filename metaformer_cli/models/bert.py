@@ -240,21 +240,18 @@ class Bert(TransformerEncoder):
         """
         family, own = self.shape.family, self.state_dict()
         found = {_today(name, family.prefix): value for name, value in weights.read().items()}
-        needed = {name: family.theirs(name) for name in own}
-        theirs = {name for names in needed.values() for name in names}
-        weights.refuse(theirs - found.keys(), {name: found[name] for name in theirs & found.keys()})
-        state = {
-            name: torch.cat([found[part] for part in parts]).float()
-            for name, parts in needed.items()
-        }
-        for name, value in own.items():
-            if state[name].shape != value.shape:
+        wanted = self.to_theirs(own)
+        had = {name: found[name] for name in wanted if name in found}
+        weights.refuse(wanted.keys() - had.keys(), had)
+        for name, value in had.items():
+            if value.shape != wanted[name].shape:
                 raise ValueError(
-                    f"{weights.called}: {' and '.join(needed[name])} have the shape "
-                    f"{tuple(state[name].shape)}, and config.json says {tuple(value.shape)}; "
-                    "expected the configuration that belongs to the weights"
+                    f"{weights.called}: {name} has the shape {tuple(value.shape)}, and config.json "
+                    f"says {tuple(wanted[name].shape)}; expected the configuration that belongs to "
+                    "the weights"
                 )
-        self.load_state_dict(state, assign=True)
+        joined = {name: torch.cat([had[part] for part in family.theirs(name)]) for name in own}
+        self.load_state_dict({name: value.float() for name, value in joined.items()}, assign=True)
 
     def to_theirs(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Our parameters by their names: the same numbers."""

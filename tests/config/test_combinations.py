@@ -123,9 +123,6 @@ def test_an_option_that_a_choice_cannot_go_with_must_stay_at_its_default():
     assert "task.min_ways=2 and learner=metric: its ways are fixed" in refusal(
         "train", learner="metric", task__min_ways=2
     )
-    assert "PyTorch's compiler does not follow the pretrained" in refusal(
-        "train", model="pretrained", model__path="x", engine__compile=True
-    )
     chosen("train", learner="metric", engine__compile=False)
     chosen("train", learner="maml", engine__compile=True)
 

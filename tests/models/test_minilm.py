@@ -53,7 +53,7 @@ def test_its_features_are_those_of_transformers_of_a_learned_length(own):
     mask_NL1 = theirs.attention_mask[..., None]
     mean_ND = (x_NLD * mask_NL1).sum(dim=1) / mask_NL1.sum(dim=1)
     expected = torch.nn.functional.normalize(mean_ND)
-    torch.testing.assert_close(features / RADIUS, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features / RADIUS, expected, rtol=0, atol=1e-6)
     assert features.shape == (len(TEXTS), 384)
 
 
