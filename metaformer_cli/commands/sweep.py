@@ -8,11 +8,13 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.commands.build import build_task, print_wrapped
+from metaformer_cli.config.registry import use_plugins
 from metaformer_cli.config.resolve import Composed, resolve
 from metaformer_cli.config.saved import checkpoint_file, holds_run
 from metaformer_cli.config.schema import TrainCommand
@@ -182,6 +184,14 @@ def sweep(own: Sweep, run: Run, failed: Failed) -> int:
     table = Table(own.folder if place.rank == 0 else None, len(own.jobs))
     with place.only_first_prints():
         try:
+            if own.launch:
+                print(
+                    f"launch   {len(own.jobs)} jobs by hydra/launcher={own.launch.name}", flush=True
+                )
+                work = partial(attempt_elsewhere, own.jobs, run, failed)
+                for found in own.launch(work, len(own.jobs)):
+                    table.add(*found)
+                return table.code
             for job in own.jobs:
                 table.add(*attempt(job, run, failed))
         finally:
@@ -218,6 +228,20 @@ def attempt(job: Job, run: Run, failed: Failed) -> tuple[Ended, int]:
         error_line = line.removeprefix(label(job)).strip()
         return Ended(job, job.composed.folder, error_line), code
     return ended(job, config), 0
+
+
+def attempt_elsewhere(
+    jobs: Sequence[Job], run: Run, failed: Failed, number: int
+) -> tuple[Ended, int]:
+    """`attempt`, in a process that has just begun; a signal stops this job, and no other."""
+    job = jobs[number]
+    use_plugins([plugin["path"] for plugin in job.composed.tree["plugins"]])
+    try:
+        return attempt(job, run, failed)
+    except SystemExit as stop:
+        return Ended(job, job.composed.folder, "stopped by a signal; what was done is saved"), int(
+            stop.code or 0
+        )
 
 
 def ended(job: Job, config: Any) -> Ended:

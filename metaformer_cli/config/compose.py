@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaformer_cli.config.explain import CONFIG_ERRORS, explain
 from metaformer_cli.config.hydra_schema import register
+from metaformer_cli.config.launcher import KEYS, launcher_of
 from metaformer_cli.config.option import MISSING
 from metaformer_cli.config.options import options
 from metaformer_cli.config.registry import GROUPS, choices, plugins, use_plugins
@@ -154,12 +155,14 @@ def _sweep(command: str, words: Sequence[str], config_dir: str | None) -> Sweep 
         ValueError: a job cannot be composed, or Hydra is told what it does not do here.
     """
     typed = {override.key_or_group: override for override in overrides_of(words)}
+    taken = ("hydra.sweep.dir", *KEYS)
     for key in typed:
-        if key.startswith(("hydra.", "hydra/")) and key != "hydra.sweep.dir":
+        if key.startswith(("hydra.", "hydra/")) and not key.startswith(taken):
             raise ValueError(
-                f"{key}: metaformer itself runs the jobs of a sweep, one after another, and takes "
-                "no other option of Hydra's than hydra.sweep.dir: leave it out"
+                f"{key}: metaformer itself composes the jobs of a sweep, and takes no other option "
+                "of Hydra's than hydra.sweep.dir and hydra/launcher: leave it out"
             )
+    words = [str(own.input_line) for key, own in typed.items() if not key.startswith(KEYS)]
     place = typed.get("hydra.sweep.dir") or typed.get("run_dir")
     if place and not place.is_sweep_override():
         words = [*words, f"hydra.sweep.dir={place.get_value_element_as_str()}"]
@@ -182,6 +185,11 @@ def _sweep(command: str, words: Sequence[str], config_dir: str | None) -> Sweep 
     if searches and "resume" not in typed:
         fixed += ["resume=true"]  # the same words go on
     folder = Path(_with_home(str(node.hydra.sweep.dir)))
+    launch = launcher_of(typed, command, quoted(str(folder)), _CONFIGS)
+    if searches and launch:
+        raise ValueError(
+            "hparams_search: a trial waits for those before it; leave hydra/launcher out"
+        )
 
     def job(number: int, values: Mapping[str, Any]) -> Job:
         chosen = [f"{swept[key].get_key_element()}={value}" for key, value in values.items()]
@@ -195,7 +203,8 @@ def _sweep(command: str, words: Sequence[str], config_dir: str | None) -> Sweep 
     if not searches:
         combinations = product(*map(values_of, swept.values()))
         jobs = [job(i, dict(zip(swept, own, strict=True))) for i, own in enumerate(combinations)]
-        return Sweep(folder if command == "train" and "run_dir" not in swept else None, jobs)
+        own_folder = folder if command == "train" and "run_dir" not in swept else None
+        return Sweep(own_folder, jobs, launch)
     if not space:
         raise ValueError(
             "hparams_search: expected what to look for, under hydra.sweeper.params in its YAML, or "

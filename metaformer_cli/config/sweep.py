@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from metaformer_cli.config.launcher import Launcher
 from metaformer_cli.config.resolve import Composed
 
 
@@ -40,10 +41,12 @@ class Sweep:
     Attributes:
         folder: where `train` keeps the runs; None: each run was given a folder.
         jobs: the combinations, in the order of the words; the last option varies first.
+        launch: what runs them elsewhere, where that was asked for.
     """
 
     folder: Path | None
     jobs: Sequence[Job]
+    launch: Launcher | None = None
 
 
 @dataclass(frozen=True)

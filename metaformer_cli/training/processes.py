@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -188,7 +189,9 @@ class Processes:
             yield
         except RuntimeError as error:
             atexit.unregister(dist.destroy_process_group)  # it might wait for the dead
-            raise DeadRankError(self._who_is_gone(str(error).splitlines()[0])) from error
+            # without the line of its source, and its advice
+            reason = re.sub(r"^\[\S+\] |\. This is typically .*", "", str(error).splitlines()[0])
+            raise DeadRankError(self._who_is_gone(reason)) from error
 
     def _who_is_gone(self, reason: str) -> str:
         """Who is, in words; and chooses the heir.
