@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,13 @@ def test_a_star_stands_for_every_choice():
     ("words", "said"),
     [
         (["train.lr=interval(1e-5,1e-3)"], "a search beside it, hparams_search=NAME"),
-        (["hydra/launcher=joblib"], "metaformer itself runs the jobs of a sweep"),
+        (["hydra/sweeper=basic"], "metaformer itself composes the jobs of a sweep"),
+        (
+            ["hydra/launcher=basic"],
+            "expected hydra/launcher=joblib, submitit_local or submitit_slurm",
+        ),
+        (["hydra.launcher.partition=gpu"], "expected hydra/launcher=joblib, submitit_local or"),
+        (["hydra/launcher=joblib", "hparams_search=maml"], "leave hydra/launcher out"),
         (["seed=0,1", "lerner=maml"], "did you mean learner"),
         (["hparams_search=nothing"], "hparams_search=nothing: expected maml"),
         (["hparams_search=maml", "trials=0"], "trials=0: expected at least 1"),
@@ -66,6 +73,49 @@ def test_what_cannot_be_swept_is_one_line_and_leaves_nothing(words, said, tmp_pa
         read(*words)
     assert said in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_launcher_that_is_not_installed_is_asked_for_by_its_extra(monkeypatch):
+    monkeypatch.setattr("metaformer_cli.config.launcher.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r'pip install "metaformer-cli\[slurm\]"$'):
+        read("hydra/launcher=submitit_slurm")
+
+
+def test_what_a_launcher_is_told_comes_from_the_command_line_alone(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    own = tmp_path / "experiment/foreign.yaml"
+    own.write_text("# @package _global_\nhydra: {launcher: {setup: [touch touched]}}\n")
+    words = ["--config-dir", ".", "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=5"]
+    with pytest.raises(ValueError, match="setup"):  # of a launcher without shell commands
+        read(*words, "experiment=foreign", "seed=0,1")
+    launch = read(*words, "run_dir=sweep", "seed=0,1").launch
+    assert launch.name == "submitit_slurm"
+    assert launch.words == [*words[2:], "hydra.sweep.dir='sweep'"]
+
+
+def test_joblib_runs_each_job_once_in_their_order():
+    launch = read("hydra/launcher=joblib", "hydra.launcher.n_jobs=1", "seed=0,1").launch
+    assert launch(str, 3) == ["0", "1", "2"]
+
+
+def test_slurm_gets_a_job_file_with_what_was_typed_and_its_refusal_is_one_line(
+    tmp_path, monkeypatch
+):
+    for name in ("sbatch", "srun"):
+        fake = tmp_path / name
+        fake.write_text(
+            f'#!/bin/sh\ncp "$1" {tmp_path}/job.sh\necho no such partition >&2\nexit 1\n'
+        )
+        fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    words = ["hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=240"]
+    launch = read("hydra/launcher=submitit_slurm", *words, "run_dir=sweep", "seed=0,1").launch
+    with pytest.raises(ValueError, match=r"^hydra/launcher=submitit_slurm: .*no such partition$"):
+        launch(str, 2)
+    job = (tmp_path / "job.sh").read_text().splitlines()
+    wanted = ["--array=0-1%2", "--partition=gpu", "--time=240"]
+    assert {f"#SBATCH {option}" for option in wanted} <= {*job}
+    assert f"-m submitit.core._submit {tmp_path}/sweep/.submitit/" in job[-1]
 
 
 def test_a_search_without_a_space_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,14 +64,15 @@ except DeadRankError as error:
 """
 
 
-OPTIONS = {"lr": 0.1, "rate_lr": 0.1, "weight_decay": 0.1, "clip_norm": 1.0}
+OPTIONS: dict[str, Any] = {"lr": 0.1, "rate_lr": 0.1, "weight_decay": 0.1, "clip_norm": 1.0}
 OPTIONS |= {"warmup_steps": 0, "steps": 9}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Where they meet, and leave tensors."""
-    return tmp_path_factory.mktemp("meeting")
+    made: Path = tmp_path_factory.mktemp("meeting")
+    return made
 
 
 @pytest.fixture(scope="module")
