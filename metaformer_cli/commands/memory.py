@@ -36,10 +36,13 @@ def out_of_memory(error: BaseException) -> bool:
 
 def footprint(
     config: TrainCommand, task: Task, built: Built, sampler: EpisodeSampler, device: str, size: int
-) -> Footprint:
+) -> tuple[Footprint, str]:
     """What training takes in each of `size` processes, measured on a large episode.
 
     Where the learner may choose how many episodes run as one on a GPU, it does.
+
+    Returns:
+        And what to say where all may not fit into what is free; else nothing.
 
     Args:
         config: the whole configuration.
@@ -58,8 +61,9 @@ def footprint(
 
     episode = largest(map(sampler.episode, range(DRAWN))).to(device)
     on_gpu = device.startswith("cuda")
-    free = free_memory(device)
+    free = free_memory(device)  # before malloc keeps what the measure takes
     mine = free if free is None or on_gpu else free // size
+    each = "" if mine == free else " in each process"
     joint = built.joint
     try:
         found: Footprint = built.learner.footprint(
@@ -74,15 +78,22 @@ def footprint(
     except TooLargeError as error:
         assert mine is not None
         raise NotEnoughMemoryError(
-            f"one episode takes more than {gigabytes(error.bytes)}, and {gigabytes(mine)} are free"
-            f"{' for each process' if mine != free else ''}: {to_lower(config)}"
+            f"one episode takes more than {gigabytes(error.bytes)}{each}, and {gigabytes(mine)} "
+            f"are free: {to_lower(config)}"
         ) from None
     if on_gpu:
         assert free is not None
         assert config.train.meta_batch is not None, "what suits the model takes the place of null"
-        return built.learner.fit_to(free, found, config.train.meta_batch)  # type: ignore[no-any-return]
-    sklearn = WITH_SKLEARN & {*task.baselines} and "sklearn" not in sys.modules
-    return replace(found, held=found.held + FIRST_STEPS + (SKLEARN if sklearn else 0))
+        found = built.learner.fit_to(free, found, config.train.meta_batch)
+    else:
+        sklearn = WITH_SKLEARN & {*task.baselines} and "sklearn" not in sys.modules
+        found = replace(found, held=found.held + FIRST_STEPS + (SKLEARN if sklearn else 0))
+    if mine is None or found.coming <= mine:
+        return found, ""
+    return found, (
+        f"this run takes about {gigabytes(found.coming)} more{each}, and {gigabytes(mine)} are "
+        f"free; if it is stopped for want of memory, {to_lower(config)}"
+    )
 
 
 def largest(episodes: Iterable[Episode]) -> Episode:
@@ -93,27 +104,6 @@ def largest(episodes: Iterable[Episode]) -> Episode:
         return sum(tensor.numel() for part in parts for tensor in part.values())
 
     return max(episodes, key=numbers)
-
-
-def warning(config: TrainCommand, found: Footprint, device: str, size: int) -> str:
-    """What to say where a run may not fit into what is free; else nothing.
-
-    Args:
-        config: the whole configuration.
-        found: of each process.
-        device: where to compute.
-        size: how many processes share the memory of a CPU.
-    """
-    from metaformer_cli.training.free_memory import free_memory
-
-    free = free_memory(device)
-    coming = found.coming * (1 if device.startswith("cuda") else size)
-    if free is None or coming <= free:
-        return ""
-    return (
-        f"this run takes about {gigabytes(coming)} more, and {gigabytes(free)} are free; if it is "
-        f"stopped for want of memory, {to_lower(config)}"
-    )
 
 
 def to_lower(config: TrainCommand) -> str:

@@ -29,7 +29,6 @@ from metaformer_cli.commands.memory import (
     gigabytes,
     out_of_memory,
     to_lower,
-    warning,
 )
 from metaformer_cli.commands.recorded import seen_by_origin, training_groups
 from metaformer_cli.config.saved import checkpoint_file, to_yaml
@@ -231,9 +230,9 @@ def build_and_train(
     assert options.eval_every is not None
     joint_episodes = options.joint_steps * options.meta_batch
     sampler = training_sampler(task, splits["train"], config.seed, joint_episodes)
-    found = footprint(config, task, built, full, device, processes.size)
+    found, doubt = footprint(config, task, built, full, device, processes.size)
     print(f"model    {describe_model(built, found)} on {device}", flush=True)
-    if doubt := warning(config, found, device, processes.size):
+    if doubt:
         print_wrapped("warning:", doubt)
     if optimiser.sharded:
         print(f"note     {processes.size} processes share the optimiser's state (ZeRO-1)")

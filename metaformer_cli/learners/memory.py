@@ -74,8 +74,10 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyp
         """
         del types
         found = func(*args, **(kwargs or {}))
+        # a view, or what was changed in place, is no new tensor
+        base = args[0].untyped_storage()._cdata if args and isinstance(args[0], Tensor) else None
         for value in found if isinstance(found, (tuple, list)) else (found,):
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and value.untyped_storage()._cdata != base:
                 self._count(value.untyped_storage())
         if self.most is not None and self.held > self.most:
             raise TooLargeError(self.held)
@@ -83,7 +85,7 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyp
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
-        if key in self._alive:  # a view, or changed in place
+        if key in self._alive:
             return
 
         def gone(_: object) -> None:

@@ -86,6 +86,11 @@ def test_the_peak_is_of_tensors_that_are_held_at_one_time_and_views_hold_nothing
     assert peak_of(work) == 800
 
 
+def test_what_was_there_before_is_not_counted_nor_a_view_of_it_or_a_change_in_place():
+    x = torch.ones(100)
+    assert peak_of(lambda: (x.detach(), x.view(10, 10).T, x.mul_(2), x.split(10))) == 0
+
+
 def test_what_autograd_saves_for_the_way_back_is_held_until_then():
     x = torch.ones(100, requires_grad=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ MEMINFO = "MemTotal: 9000 kB\nMemAvailable: 4000 kB\nSwapFree: 1000 kB\n"
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path: Path) -> Callable[[str, dict[str, str]], Path]:
     """`machine(CGROUP, {FILE: TEXT})`: the folder of a machine with 5000 kB free."""
 
     def write(cgroup: str, files: dict[str, str]) -> Path:
