@@ -1,6 +1,6 @@
 """In-context learning: a Transformer reads labelled examples and queries, and answers at once.
 
-Shape suffixes: N support examples, M queries, T both, C classes, D features.
+Shape suffixes: N support examples, M queries, T both, C classes, D features, W width of a layer.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ class InContext(FeatureLearner):
     A code is drawn from what the class's own examples are: another in each episode, and the same
     whenever that support set is read. So any number of classes has codes, and neither their names
     nor their order matters. Codes are added to what a layer reads, not to what it passes on, and
-    each layer begins by adding nothing: training starts from the cosines of class means.
+    each layer begins by adding nothing: training starts from the cosines of class means. Features
+    wider than the layers are read through a learned map P, and what a layer adds comes back by Pᵀ.
 
     Raises:
-        ValueError: the features cannot be shared out among the heads.
+        ValueError: the layers' width cannot be shared out among the heads.
     """
 
     logarithms = frozenset({"log_scale"})
@@ -49,27 +50,34 @@ class InContext(FeatureLearner):
         objective: Objective,
         run_by: Engine,
         *,
-        layers: Annotated[int, at_least(1)] = 2,  # over the examples, as wide as the features
+        layers: Annotated[int, at_least(1)] = 2,  # over the examples
         heads: Annotated[int, at_least(1)] = 4,  # of attention, in each layer
+        width: Annotated[int, at_least(1)] = 384,  # of a layer, or that of narrower features; as
+        # wide as features of small sentence encoders
     ) -> None:
         super().__init__(model, objective, run_by)
-        if model.width % heads:
+        self.width = min(width, model.width)
+        if self.width % heads:
             raise ValueError(
-                f"learner.heads={heads} and features of width {model.width}: expected a width that "
-                "is divisible by the heads; give another learner.heads or model.width"
+                f"learner.heads={heads} and layers of width {self.width}: expected a width that "
+                "is divisible by the heads; give another learner.heads, learner.width or "
+                "model.width"
             )
         self.heads = heads
         self.layers = nn.ModuleList(
-            Block(width=model.width, heads=heads, pre_norm=True) for _ in range(layers)
+            Block(width=self.width, heads=heads, pre_norm=True) for _ in range(layers)
         )
         for name, value in self.layers.named_parameters():
             if "_out." in name:  # of attention and of the perceptron
                 nn.init.zeros_(value)
+        self.map_WD = torch.randn(self.width, model.width) / math.sqrt(model.width)
 
     def own(self) -> Parameters:
-        """The layers, and the logarithm of s, at first of 10."""
-        layers = {f"context.{n}": v.detach().clone() for n, v in self.layers.named_parameters()}
-        return {**layers, "log_scale": torch.tensor(math.log(10.0))}
+        """The layers, P where features are wider, and the logarithm of s, at first of 10."""
+        own = {f"context.{n}": v.detach().clone() for n, v in self.layers.named_parameters()}
+        if self.width < self.model.width:
+            own["context.map"] = self.map_WD.clone()
+        return {**own, "log_scale": torch.tensor(math.log(10.0))}
 
     def fit(self, meta: Parameters, support_ND: Tensor, support: Inputs) -> Inputs:
         """`codes` [C, D], each drawn from what the examples of its class are."""
@@ -99,10 +107,12 @@ class InContext(FeatureLearner):
             **heads_apart({"slots": places_T[None], "places": places_T}, self.heads),
             "visible": visible_TT[None, None],
         }
+        map_WD = meta.get("context.map")
         for number, layer in enumerate(self.layers):
-            read_TD = x_TD + codes_TD
-            written_TD = call(layer, meta, f"context.{number}.", read_TD, reads, (1.0, 1.0), None)
-            x_TD = written_TD - codes_TD
+            read_TW = x_TD + codes_TD if map_WD is None else (x_TD + codes_TD) @ map_WD.T
+            written_TW = call(layer, meta, f"context.{number}.", read_TW, reads, (1.0, 1.0), None)
+            added_TW = written_TW - read_TW
+            x_TD = x_TD + (added_TW if map_WD is None else added_TW @ map_WD)
         classes_CD = class_means(x_TD[: len(targets)], targets, ways)
         query_MD = x_TD[len(targets) :]
         return meta["log_scale"].exp() * normalize(query_MD) @ normalize(classes_CD).T

@@ -22,9 +22,9 @@ def model(make_model):
     return make_model()
 
 
-@pytest.fixture
-def in_context(model):
-    return InContext(model, CLASSIFICATION, Engine(), heads=2)
+@pytest.fixture(params=[384, 2], ids=["layers as wide as the features", "narrower layers"])
+def in_context(model, request):
+    return InContext(model, CLASSIFICATION, Engine(), heads=2, width=request.param)
 
 
 @pytest.fixture
@@ -110,5 +110,5 @@ def test_codes_are_of_what_a_class_holds_and_new_in_each_episode(in_context, tra
 
 
 def test_heads_that_do_not_divide_the_features_are_refused_in_one_line(model):
-    with pytest.raises(ValueError, match=r"^learner.heads=3 and features of width 4: .*$"):
+    with pytest.raises(ValueError, match=r"^learner.heads=3 and layers of width 4: .*$"):
         InContext(model, CLASSIFICATION, Engine(), heads=3)
