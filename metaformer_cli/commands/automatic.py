@@ -22,13 +22,14 @@ from metaformer_cli import __version__
 from metaformer_cli.atomic import replacing
 from metaformer_cli.commands.build import Built, build, build_task, pin, resolve_device
 from metaformer_cli.commands.memory import footprint, out_of_memory
+from metaformer_cli.config.registry import choice
 from metaformer_cli.config.schema import AUTO, CACHE, PLAINLY
 from metaformer_cli.tasks.task import judging_sampler, training_sampler
 from metaformer_cli.training.free_memory import free_memory
 from metaformer_cli.training.launch import ALONE, Place, launch
 
 if TYPE_CHECKING:
-    from metaformer_cli.config.schema import TrainCommand
+    from metaformer_cli.config.schema import EvalCommand, TrainCommand
     from metaformer_cli.episode import Episode, Groups
     from metaformer_cli.training.processes import Processes
 
@@ -164,6 +165,15 @@ def choose(
             word = "compiled" if values["engine.compile"] else "not compiled"
             why.append(f"{word} (saves about {_time(saved)}, costs {_time(cost)})")
     return with_options(config, values), ", ".join(why)
+
+
+def judging_processes(config: EvalCommand) -> int:
+    """How many processes share an evaluation; its figures are the same with any number."""
+    if config.eval.processes != AUTO:
+        return config.eval.processes
+    trains = choice("learner", config.learner["name"]).declared["trains"]
+    on_gpu = config.device != "cpu" and Path("/proc/driver/nvidia/version").exists()
+    return cores() if trains and config.eval.episodes >= SHORT and not on_gpu else 1
 
 
 def scout(place: Place, config: TrainCommand, splits: Mapping[str, Groups]) -> Work:

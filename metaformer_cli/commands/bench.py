@@ -58,6 +58,7 @@ PLAIN = {
 KEPT = {"engine.kept_steps": 1_000}  # all of them
 COMPILED = {**PLAIN, "engine.compile": True}
 MODES = {
+    "default": Mode({**COMPILED, **KEPT}, processes=2),  # what a long run chooses on two cores
     "functional": Mode(PLAIN),
     "graphs kept": Mode({**PLAIN, **KEPT}),
     "4 episodes as one": Mode({**PLAIN, "learner.chunk": 4}),
@@ -65,7 +66,7 @@ MODES = {
     "functional, 2 processes": Mode(PLAIN, processes=2),
     "compiled": Mode(COMPILED),
     "compiled, 2 processes": Mode(COMPILED, processes=2),
-    "compiled, kept, 2 proc.": Mode({**COMPILED, **KEPT}, processes=2),
+    "compiled, kept": Mode({**COMPILED, **KEPT}),
     "learn2learn": Mode({**PLAIN, "learner.engine": "learn2learn"}, padded=True),
     "learn2learn, packed": Mode({**PLAIN, "learner.engine": "learn2learn"}),
     "higher": Mode({**PLAIN, "learner.engine": "higher"}, padded=True),

@@ -11,7 +11,10 @@ from metaformer_cli.config.compared import Entry
 from metaformer_cli.config.options import flatten
 
 # What two runs of one learner may differ in: the seed, and what changes no number, or hardly any.
-FREE = ("seed", "run_dir", "resume", "plugins", "device", "train.processes", "train.log_every")
+FREE = (
+    *("seed", "run_dir", "resume", "plugins", "device", "train.log_every"),
+    *("train.processes", "engine.compile", "engine.kept_steps"),  # speed alone
+)
 
 
 def gathered(entries: Sequence[Entry]) -> dict[str, list[int]]:

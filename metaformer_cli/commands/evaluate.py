@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaformer_cli.atomic import replacing
+from metaformer_cli.commands.automatic import judging_processes
 from metaformer_cli.commands.beside import beside_in_report, scores_beside
 from metaformer_cli.commands.build import print_unread
 from metaformer_cli.commands.judging import Candidate, judge
@@ -52,9 +53,11 @@ def evaluate(config: EvalCommand) -> float:
     check_writable(folder)
     candidate = candidate.pinned()
     config = candidate.config
+    processes = judging_processes(config)
+    config = replace(config, eval=replace(config.eval, processes=processes))
     found: Evaluation
-    if config.eval.processes > 1:
-        found, beside, parts, sha256 = launch(judge_as, config.eval.processes, config)
+    if processes > 1:
+        found, beside, parts, sha256 = launch(judge_as, processes, config)
     else:
         found, beside, parts, sha256 = judge_as(ALONE, config, candidate)
     facts = {**judged.facts, "episodes_sha256": sha256}

@@ -32,6 +32,7 @@ REFUSED = {
     "learner": "each run brings its own learner; name a baseline as a word: metaformer compare RUN "
     "tfidf",
     "experiment": "each run brings its own configuration",
+    "eval.processes": "compare judges one after the other, in one process",
 }
 
 

@@ -73,7 +73,8 @@ class Eval:
     inner_steps: Annotated[int | None, at_least(1)] = None  # after each of so many the score is
     # shown; the one that counts stays that after learner.inner_steps; null: no more than these, and
     # compare takes twice as many
-    processes: Annotated[int, at_least(1)] = 1  # on this machine, that share the episodes of eval
+    processes: Annotated[Literal["auto"] | int, at_least(1)] = "auto"  # on this machine, that share
+    # the episodes of eval; auto: one a core, where there are many for a model on a CPU
 
 
 @dataclass(kw_only=True)
