@@ -38,8 +38,8 @@ SHORT: Final = 100  # episodes in all: fewer are done before anything that is ch
 START_SECONDS: Final = 6.0
 # Seconds to compile, where it was not yet, and where it was compiled here before.
 COLD_SECONDS, WARM_SECONDS = 90.0, 15.0
-# The share of an episode's time that compiling saves at least: docs/speed.md.
-SAVED: Final = 0.3
+# The share that compiling saves of what an episode takes besides its matrix products.
+SAVED: Final = 0.4
 # What of the free memory may be taken: the estimate is right to a quarter.
 USABLE: Final = 0.75
 
@@ -50,6 +50,7 @@ class Work:
 
     Attributes:
         seconds: that the gradient of one episode takes.
+        products: seconds of them that its matrix products take, at the machine's best.
         process: bytes that a process takes, with the graph of one inner step kept.
         kept_step: bytes of each further one.
         inner_steps: whose graphs may be kept; 1 where none is differentiated twice.
@@ -60,6 +61,7 @@ class Work:
     """
 
     seconds: float
+    products: float
     process: int
     kept_step: int
     inner_steps: int
@@ -159,7 +161,7 @@ def choose(
             why.append(f"graphs of {kept} inner steps kept ({limit})")
     if values["engine.compile"] == AUTO:
         cost = COLD_SECONDS if work.compiled_in is None else WARM_SECONDS
-        saved = SAVED * seconds / processes
+        saved = SAVED * episodes * max(0.0, work.seconds - work.products) / processes
         values["engine.compile"] = work.compiles and saved > cost
         if work.compiles:
             word = "compiled" if values["engine.compile"] else "not compiled"
@@ -196,11 +198,13 @@ def scout(place: Place, config: TrainCommand, splits: Mapping[str, Groups]) -> W
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds = min(_seconds(built, episode) for _ in range(2))
+    products = _products(built, episode)
     torch.set_num_threads(threads)
     unrolls, on_gpu = isinstance(learner, GradientLearner), device.startswith("cuda")
     alone = unrolls and learner.engine.chunk == 1
     return Work(
         seconds=seconds,
+        products=products,
         process=found.bytes,
         kept_step=found.kept_step,
         inner_steps=learner.inner_steps if unrolls and found.kept_step else 1,
@@ -214,6 +218,21 @@ def _seconds(built: Built, episode: Episode) -> float:
     begun = time.perf_counter()
     built.learner.meta_gradient(built.meta, [episode])
     return time.perf_counter() - begun
+
+
+def _products(built: Built, episode: Episode) -> float:
+    """Seconds that the matrix products of an episode's gradient take at the machine's best."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        _seconds(built, episode)
+    square = torch.ones(1024, 1024, device=episode.query.targets.device)
+    torch.mm(square, square)
+    begun = time.perf_counter()
+    torch.mm(square, square).sum().item()
+    rate = 2 * 1024**3 / (time.perf_counter() - begun)
+    return float(counter.get_total_flops()) / rate
 
 
 def compiled(

@@ -14,7 +14,9 @@ from metaformer_cli.config.build import build
 from metaformer_cli.config.schema import TrainCommand
 
 GB = 10**9
-WORK = Work(seconds=1.0, process=GB, kept_step=GB // 10, inner_steps=5, compiles=True)
+WORK = Work(
+    seconds=1.0, products=0.25, process=GB, kept_step=GB // 10, inner_steps=5, compiles=True
+)
 CORES = Machine(units=4, unit="cores", free=100 * GB)
 
 
@@ -78,6 +80,7 @@ def test_as_many_graphs_are_kept_as_three_quarters_of_the_free_memory_hold(chose
 
 def test_compiling_must_repay_what_it_costs_which_is_less_where_it_was_done_before(chosen):
     short = {"episodes": 800}  # 60 s saved in each of four processes
+    assert not chosen(work=replace(WORK, products=1.0))[1]
     assert not chosen(**short)[1]
     assert chosen(work=replace(WORK, compiled_in=70.0), **short)[1]
     assert not chosen(work=replace(WORK, compiles=False))[1]

@@ -1,0 +1,201 @@
+"""What only a GPU can show, in one command, as a report in Markdown.
+
+    python scripts/gpu_check.py [cuda|cpu] > docs/gpu.md
+
+Meta-gradients of MAML and FOMAML against float64, in every precision, one episode at a time and
+several as one; that two of them are the same bits; memory by inner steps, beside the estimate; how
+many episodes are chosen to run as one; `metaformer bench` on the device; and training in one
+process for each GPU, over NCCL, beside training in one. About five minutes on one GPU. On `cpu` it
+checks this script, and what a CPU can show.
+"""
+
+from __future__ import annotations
+
+import platform
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from metaformer_cli.episode import Episode, Examples
+from metaformer_cli.learners.engine import Engine
+from metaformer_cli.learners.fomaml import FOMAML
+from metaformer_cli.learners.gradient import GradientLearner
+from metaformer_cli.learners.maml import MAML
+from metaformer_cli.models.blocks import TransformerEncoder
+from metaformer_cli.models.classifier import Classifier
+from metaformer_cli.models.encoder import TextEncoder
+from metaformer_cli.models.model import Parameters
+from metaformer_cli.models.packed import pack
+from metaformer_cli.tasks.classification import CLASSIFICATION
+from metaformer_cli.training.checkpoint import load
+from metaformer_cli.training.free_memory import free_memory
+
+WAYS, ROWS, LONGEST, VOCABULARY, EPISODES = 5, 25, 32, 5_000, 4
+WIDTH, LAYERS, STEPS = 256, 4, (2, 5, 10, 20)
+
+
+def make_episode(seed: int) -> Episode:
+    """Random tokens."""
+    rng = random.Random(seed)
+
+    def examples() -> Examples:
+        lengths = [rng.randint(4, LONGEST) for _ in range(ROWS)]
+        texts = [[rng.randrange(VOCABULARY) for _ in range(length)] for length in lengths]
+        targets = torch.arange(ROWS) % WAYS
+        inputs = pack(texts) | {"classes": torch.arange(WAYS)}
+        return Examples(inputs, targets, tuple(zip(map(str, texts), targets.tolist(), strict=True)))
+
+    return Episode(examples(), examples(), tuple("abcde"), seed)
+
+
+def make_learner(
+    kind: type[GradientLearner], device: str, engine: Engine, steps: int = 5
+) -> GradientLearner:
+    """A learner of a Transformer from scratch, the same whatever the device."""
+    torch.manual_seed(0)
+    backbone = TransformerEncoder(
+        vocab_size=VOCABULARY,
+        max_tokens=LONGEST,
+        width=WIDTH,
+        layers=LAYERS,
+        heads=4,
+        dropout=0.0,
+        positions="rotary",
+        norm="pre",
+    )
+    model = Classifier(TextEncoder(backbone), WAYS)
+    chunk = engine.chunk
+    learner = kind(
+        model,
+        CLASSIFICATION,
+        replace(engine, chunk=1),
+        inner_lr=0.1,
+        inner_steps=steps,
+        chunk=chunk,
+    )
+    model.to(device)
+    return learner
+
+
+def gradient(
+    kind: type[GradientLearner], device: str, engine: Engine, *, double: bool = False
+) -> Parameters:
+    """The meta-gradient of all episodes, on the CPU and in float64."""
+    learner = make_learner(kind, device, engine)
+    tf32 = "tf32" if engine.precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = tf32
+    meta = learner.initial_parameters()
+    if double:
+        meta = {name: value.double() for name, value in meta.items()}
+    episodes = [make_episode(seed).to(device) for seed in range(EPISODES)]
+    found = learner.meta_gradient(meta, episodes).gradient
+    return {name: value.detach().cpu().double() for name, value in found.items()}
+
+
+def distance(one: Parameters, other: Parameters) -> float:
+    """Relative to the second; all names together."""
+    apart = sum(float((one[name] - other[name]).square().sum()) for name in other)
+    return float((apart / sum(float(value.square().sum()) for value in other.values())) ** 0.5)
+
+
+def errors(device: str) -> None:
+    """Print how far each engine's meta-gradient is from float64's, and whether it repeats."""
+    print("\n## Meta-gradients\n\n| | engine | against float64 on the CPU | twice the same bits |")
+    print("|---|---|---|---|")
+    engines = {
+        "fp32": Engine(),
+        f"{EPISODES} as one": Engine(chunk=EPISODES),
+        "graphs kept": Engine(kept_steps=5),
+        "compiled": Engine(compile=True),
+        "tf32": Engine(precision="tf32"),
+        "bf16": Engine(precision="bf16"),
+    }
+    for kind in (MAML, FOMAML):
+        exact = gradient(kind, "cpu", Engine(), double=True)
+        for name, engine in engines.items():
+            found, again = gradient(kind, device, engine), gradient(kind, device, engine)
+            same = all(torch.equal(found[key], again[key]) for key in found)
+            row = kind.__name__, name, f"{distance(found, exact):.1e}", "yes" if same else "no"
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
+def memory(device: str) -> None:
+    """Print what a meta-gradient takes by inner steps, the estimate, and the chosen chunk."""
+    print("\n## Memory\n\n| MAML, inner steps | peak | estimate | episodes as one |")
+    print("|---|---|---|---|")
+    episode = make_episode(0).to(device)
+    for steps in STEPS:
+        learner = make_learner(MAML, device, Engine(), steps)
+        meta = learner.initial_parameters()
+        found = learner.footprint(meta, episode)
+        peak = "-"
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            learner.meta_gradient(meta, [episode])
+            peak = f"{(torch.cuda.max_memory_allocated() - before) / 1e6:.0f} MB"
+        fit = learner.fit_to(free_memory(device) or 0, found, 64)
+        print(f"| {steps} | {peak} | {found.coming / 1e6:.0f} MB | {fit.chunk} |", flush=True)
+
+
+def metaformer(*words: str) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "metaformer_cli", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return done.stdout if done.returncode == 0 else f"failed: {done.stderr.strip()}"
+
+
+def bench(device: str, folder: Path) -> None:
+    """Print the table of `metaformer bench`."""
+    words = ["model=transformer", "model.dropout=0", "bench.steps=5", "bench.rounds=3"]
+    print("\n## `metaformer bench`\n\n```")
+    print(metaformer("bench", *words, f"device={device}", f"run_dir={folder / 'bench'}"), end="")
+    print("```")
+
+
+def several(device: str, folder: Path) -> None:
+    """Print how far training in several processes is from training in one."""
+    count = torch.cuda.device_count() if device != "cpu" else 2
+    print(f"\n## {count} processes beside one\n")
+    if count < 2:
+        print("One GPU is here: NCCL is not shown.")
+        return
+    words = ["model=transformer", f"device={device}", "train.steps=4", "train.valid_episodes=2"]
+    weights = []
+    for size in (1, count):
+        run = folder / f"of{size}"
+        said = metaformer("train", *words, f"train.processes={size}", f"run_dir={run}")
+        if said.startswith("failed"):
+            print(f"train.processes={size} {said}")
+            return
+        weights.append(load(run / "checkpoints" / "last.safetensors").meta)
+    one, other = ({n: v.double() for n, v in found.items()} for found in weights)
+    print(
+        f"After 4 steps the weights are {distance(other, one):.1e} apart, relative to their size."
+    )
+
+
+def main() -> int:
+    """Check all, and print a report."""
+    device = sys.argv[1] if len(sys.argv) > 1 else "cuda"
+    if device != "cpu" and not torch.cuda.is_available():
+        print("no GPU is here: expected one, or python scripts/gpu_check.py cpu", file=sys.stderr)
+        return 2
+    name = platform.processor() if device == "cpu" else torch.cuda.get_device_name()
+    print(f"# Checked on {name}\n\n`python scripts/gpu_check.py {device}`, ", end="")
+    print(f"PyTorch {torch.__version__}")
+    with TemporaryDirectory() as folder:
+        errors(device)
+        memory(device)
+        several(device, Path(folder))
+        bench(device, Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
