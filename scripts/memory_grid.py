@@ -20,6 +20,7 @@ from threading import Timer
 from typing import Final
 
 SECONDS: Final = 300  # that a cell may take
+PLAIN: Final = ("engine.compile=false", "engine.kept_steps=1")
 
 TEXT: Final = "model=transformer"
 CELLS: Final = (
@@ -43,8 +44,8 @@ CELLS: Final = (
     "model=minilm learner=protonet",
     "model=minilm learner=in_context",
     "model=minilm learner=anil",
-    "task=fewshot_lm learner=fomaml model/size=small",
-    "task=fewshot_lm learner=maml model/size=small",
+    "task=fewshot_lm learner=fomaml model/size=small train.joint_steps=0",
+    "task=fewshot_lm learner=maml model/size=small train.joint_steps=0",
     "task=fewshot_lm learner=joint model/size=small",
     "task=fewshot_seq2seq learner=fomaml",
     "task=fewshot_image learner=maml",
@@ -67,8 +68,8 @@ def measured(cell: str) -> tuple[str, str, str]:
     with TemporaryDirectory() as folder:
         out = Path(folder, "out")
         command = [sys.executable, "-m", "metaformer_cli", "train", f"run_dir={folder}/run"]
-        command += ["train.steps=2", "train.warmup_steps=1", "train.joint_steps=0"]
-        command += ["train.valid_episodes=2", "train.meta_batch=1", *cell.split()]
+        command += ["train.steps=2", "train.warmup_steps=1", "train.valid_episodes=2"]
+        command += ["train.meta_batch=1", "train.processes=1", *PLAIN, *cell.split()]
         with out.open("w") as stream:
             child = subprocess.Popen(command, stdout=stream, stderr=stream)
             end = Timer(SECONDS, child.kill)

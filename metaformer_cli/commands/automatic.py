@@ -193,7 +193,7 @@ def scout(place: Place, config: TrainCommand, splits: Mapping[str, Groups]) -> W
     built = build(config, task, splits["train"], device)
     learner = built.learner
     full = judging_sampler(task, splits["train"], "train")
-    found, _ = footprint(config, task, built, full, device, 1)
+    found, _ = footprint(config, built, full, device, 1)
     episode = training_sampler(task, splits["train"], config.seed, 0).episode(0).to(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

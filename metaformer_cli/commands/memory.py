@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -13,13 +12,11 @@ if TYPE_CHECKING:
     from metaformer_cli.config.schema import TrainCommand
     from metaformer_cli.episode import Episode
     from metaformer_cli.learners.learner import Footprint
-    from metaformer_cli.tasks.task import EpisodeSampler, Task
+    from metaformer_cli.tasks.task import EpisodeSampler
 
 DRAWN: Final = 16  # episodes, of which the largest is measured
 # Bytes that come with the first steps besides tensors: threads, and what libraries hold.
 FIRST_STEPS: Final = 50_000_000
-SKLEARN: Final = 150_000_000  # of scikit-learn, which baselines import at the first validation
-WITH_SKLEARN: Final = {"linear_probe", "tfidf"}
 
 
 class NotEnoughMemoryError(ValueError):
@@ -35,22 +32,21 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def footprint(
-    config: TrainCommand, task: Task, built: Built, sampler: EpisodeSampler, device: str, size: int
+    config: TrainCommand, built: Built, sampler: EpisodeSampler, device: str, size: int
 ) -> tuple[Footprint, str]:
     """What training takes in each of `size` processes, measured on a large episode.
 
     Where the learner may choose how many episodes run as one on a GPU, it does.
 
-    Returns:
-        And what to say where all may not fit into what is free; else nothing.
-
     Args:
         config: the whole configuration.
-        task: whose baselines are judged beside.
         built: what is trained.
         sampler: of training episodes of full size.
         device: where to compute.
         size: how many processes share the memory of a CPU.
+
+    Returns:
+        And what to say where all may not fit into what is free; else nothing.
 
     Raises:
         NotEnoughMemoryError: an episode alone takes more than is free.
@@ -86,8 +82,7 @@ def footprint(
         assert config.train.meta_batch is not None, "what suits the model takes the place of null"
         found = built.learner.fit_to(free, found, config.train.meta_batch)
     else:
-        sklearn = WITH_SKLEARN & {*task.baselines} and "sklearn" not in sys.modules
-        found = replace(found, held=found.held + FIRST_STEPS + (SKLEARN if sklearn else 0))
+        found = replace(found, held=found.held + FIRST_STEPS)
     if mine is None or found.coming <= mine:
         return found, ""
     return found, (

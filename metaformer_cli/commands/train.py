@@ -230,7 +230,7 @@ def build_and_train(
     assert options.eval_every is not None
     joint_episodes = options.joint_steps * options.meta_batch
     sampler = training_sampler(task, splits["train"], config.seed, joint_episodes)
-    found, doubt = footprint(config, task, built, full, device, processes.size)
+    found, doubt = footprint(config, built, full, device, processes.size)
     print(f"model    {describe_model(built, found)} on {device}", flush=True)
     if doubt:
         print_wrapped("warning:", doubt)
