@@ -17,13 +17,14 @@ Shape suffixes: T packed tokens, U types of them (distinct ids), D width, W widt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from metaformer_cli.models.blocks import LayerNorm, TransformerEncoder
 from metaformer_cli.models.weights import Weights
@@ -198,7 +199,7 @@ class Bert(TransformerEncoder):
     """
 
     def __init__(self, shape: Shape) -> None:
-        with torch.device("meta"):  # what would be drawn is not what is read
+        with Undrawn():
             super().__init__(
                 vocab_size=shape.vocab_size,
                 max_tokens=shape.positions,
@@ -261,6 +262,27 @@ class Bert(TransformerEncoder):
             for names in [self.shape.family.theirs(ours)]
             for name, part in zip(names, value.chunk(len(names)), strict=True)
         }
+
+
+class Undrawn(TorchFunctionMode):
+    """In here `torch.nn.init` leaves a module's parameters as memory was: others take their place.
+
+    On the meta device nothing would be drawn either, but PyTorch's code for that imports its
+    compiler and sympy, which takes a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """What `func` returns, or the tensor that it would fill."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _today(name: str, prefix: str) -> str:
