@@ -60,6 +60,11 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyp
         self.most, self.held, self.peak = most, 0, 0
         self._alive: dict[int, object] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing in here is compiled, and PyTorch would import its compiler to skip it."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.training.processes import ONE_PROCESS, Processes
@@ -72,22 +73,22 @@ class AdamW:
         own = [n for n in meta if not self.sharded or self._owners[n] == processes.rank]
         matrices = {name for name, value in meta.items() if value.ndim > 1} - logarithms
         others = meta.keys() - matrices - logarithms
-        groups = [
-            {"params": [meta[n] for n in own if n in names], "weight_decay": decay, "times": times}
+        self._groups = [
+            ([n for n in own if n in names], decay, times)
             for names, decay, times in (
                 (matrices, weight_decay, 1.0),
                 (others, 0.0, 1.0),
                 (logarithms, 0.0, rate_lr / lr),
             )
         ]
-        self._adamw = torch.optim.AdamW(groups, lr=lr)
-        for name in own:  # torch would make the same at the first step
-            value = meta[name]
-            self._adamw.state[value] = {
+        self._state = {
+            name: {
                 "step": torch.tensor(0.0, dtype=torch.float32),
-                "exp_avg": torch.zeros_like(value),
-                "exp_avg_sq": torch.zeros_like(value),
+                "exp_avg": torch.zeros_like(meta[name]),
+                "exp_avg_sq": torch.zeros_like(meta[name]),
             }
+            for name in own
+        }
 
     def rate(self, step: int) -> float:
         """The learning rate of outer step `step`, counted from 1, of all but the logarithms."""
@@ -104,23 +105,49 @@ class AdamW:
 
     def update(self, gradient: Mapping[str, Tensor], step: int) -> None:
         """Move the meta-parameters by one step against `gradient`; what it lacks stays."""
-        for group in self._adamw.param_groups:
-            group["lr"] = self.rate(step) * group["times"]
         for name, value in self.meta.items():
             value.grad = gradient.get(name)
         torch.nn.utils.clip_grads_with_norm_(
             self.meta.values(), self.clip_norm, gradient_norm(gradient)
         )
-        self._adamw.step()
+        for names, decay, times in self._groups:
+            self._move(
+                [n for n in names if n in gradient], gradient, self.rate(step) * times, decay
+            )
         if self.sharded:
             self._processes.hand_round([*self.meta.values()], [*self._owners.values()])
+
+    @torch.no_grad()
+    def _move(
+        self, names: Sequence[str], gradient: Mapping[str, Tensor], lr: float, decay: float
+    ) -> None:
+        """One step of AdamW, as `torch.optim.AdamW` would.
+
+        By its function, since making the object imports PyTorch's compiler, which takes a second.
+        """
+        state = [self._state[name] for name in names]
+        adamw(
+            [self.meta[name] for name in names],
+            [gradient[name] for name in names],
+            [own["exp_avg"] for own in state],
+            [own["exp_avg_sq"] for own in state],
+            [],
+            [own["step"] for own in state],
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=lr,
+            weight_decay=decay,
+            eps=1e-8,
+            maximize=False,
+        )
 
     def _own_state(self) -> dict[str, Tensor]:
         """The state that this process has, by `<parameter>/<moment>`."""
         return {
             f"{name}/{moment}": tensor
-            for name, value in self.meta.items()
-            for moment, tensor in self._adamw.state.get(value, {}).items()
+            for name, moments in self._state.items()
+            for moment, tensor in moments.items()
         }
 
     def expected_state(self) -> dict[str, Tensor]:
