@@ -130,3 +130,37 @@ def test_what_help_and_configuration_errors_and_draws_need_is_free_of_torch():
         [sys.executable, "-c", code, *sorted(modules)], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+PREDICTS = """
+import sys, torch
+from metaformer_cli.commands import predict
+from metaformer_cli.learners import maml, memory
+from metaformer_cli.models import minilm
+from metaformer_cli.models.bert import Bert, Shape
+from metaformer_cli.training import evaluation
+
+sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+    "intermediate_size", "max_position_embeddings", "type_vocab_size")
+Bert(Shape.of({"model_type": "bert", "pad_token_id": 0, **dict.fromkeys(sizes, 2)}))
+"""
+TRAINS = """
+from metaformer_cli.training.optimiser import AdamW
+from metaformer_cli.training import outer_loop
+
+memory.peak_of(lambda: torch.zeros(2) + 1)
+options = {"weight_decay": 0.1, "clip_norm": 1.0, "warmup_steps": 1, "steps": 2}
+AdamW({"w": torch.ones(2, 2)}, lr=0.1, rate_lr=0.1, **options).update({"w": torch.ones(2, 2)}, 1)
+"""
+SLOW = ("transformers", "scipy", "sklearn", "pandas", "torch._dynamo", "sympy")
+
+
+@pytest.mark.parametrize(
+    ("code", "slow"),
+    [(PREDICTS, (*SLOW, "tensorboard")), (PREDICTS + TRAINS, SLOW)],
+    ids=["predict", "train"],
+)
+def test_what_the_default_predicts_and_trains_with_imports_nothing_slow_but_torch(code, slow):
+    code += f"print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
