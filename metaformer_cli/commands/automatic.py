@@ -223,16 +223,16 @@ def _seconds(built: Built, episode: Episode) -> float:
 def _products(built: Built, episode: Episode) -> float:
     """Seconds that the matrix products of an episode's gradient take at the machine's best."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
-        _seconds(built, episode)
+    from metaformer_cli.learners.products import flops_of
+
+    flops = flops_of(lambda: built.learner.meta_gradient(built.meta, [episode]))
     square = torch.ones(1024, 1024, device=episode.query.targets.device)
     torch.mm(square, square)
     begun = time.perf_counter()
     torch.mm(square, square).sum().item()
     rate = 2 * 1024**3 / (time.perf_counter() - begun)
-    return float(counter.get_total_flops()) / rate
+    return flops / rate
 
 
 def compiled(
