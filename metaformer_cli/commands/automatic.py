@@ -26,6 +26,7 @@ from metaformer_cli.config.registry import choice
 from metaformer_cli.config.schema import AUTO, CACHE, PLAINLY
 from metaformer_cli.tasks.task import judging_sampler, training_sampler
 from metaformer_cli.training.free_memory import free_memory
+from metaformer_cli.training.interruption import end_on_signals
 from metaformer_cli.training.launch import ALONE, Place, launch
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ def scout(place: Place, config: TrainCommand, splits: Mapping[str, Groups]) -> W
     from metaformer_cli.learners.engine import can_compile
     from metaformer_cli.learners.gradient import GradientLearner
 
-    del place
+    if place.meeting is not None:
+        end_on_signals()
     config = with_options(config, PLAINLY)
     device = resolve_device(config.device)
     task = build_task(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -115,6 +117,18 @@ def test_a_run_says_and_keeps_what_was_chosen(metaformer, tmp_path):
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["train"]["processes"] == 1
     assert saved["engine"] == {"compile": False, "precision": "fp32", "kept_steps": 2}
+
+
+def test_a_signal_while_the_work_is_measured_stops_the_run(popen, environment, tiny, tmp_path):
+    words = [*tiny, "train.steps=100000", "train.eval_every=100000", f"run_dir={tmp_path / 'run'}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = popen("-m", "metaformer_cli", "train", *words, **pipes, env=environment)
+    while not process.stdout.readline().startswith("data "):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
 
 
 def test_a_few_episodes_are_run_as_they_come(tiny_run):
