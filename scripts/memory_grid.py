@@ -78,7 +78,7 @@ def measured(cell: str) -> tuple[str, str, str]:
             end.cancel()
             child.returncode = os.waitstatus_to_exitcode(status)
         text = out.read_text()
-    said = re.search(r"about ([\d.]+) GB", text)
+    said = re.search(r"about\s+([\d.]+)\s+GB", text)
     if child.returncode or not said:
         return "-", "-", text.strip().splitlines()[-1] if text else f"ended by {child.returncode}"
     peak = usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6 / 1.024)

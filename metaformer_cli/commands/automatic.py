@@ -124,7 +124,8 @@ def settle(
         units = 1 if ":" in config.device else work.gpus
         machine = Machine(units, "GPUs", work.gpu_free, shared=False)
     else:
-        machine = Machine(cores(), "cores", free_memory("cpu") or 1 << 62)
+        units = 1 if config.device == "mps" else cores()
+        machine = Machine(units, "cores", free_memory("cpu") or 1 << 62)
     return choose(config, work, machine, episodes=episodes, meta_batch=meta_batch)
 
 
@@ -210,7 +211,7 @@ def scout(place: Place, config: TrainCommand, splits: Mapping[str, Groups]) -> W
         process=found.bytes,
         kept_step=found.kept_step,
         inner_steps=learner.inner_steps if unrolls and found.kept_step else 1,
-        compiles=alone and learner.model.compiles and not on_gpu and can_compile(),
+        compiles=alone and learner.model.compiles and device == "cpu" and can_compile(),
         gpus=torch.cuda.device_count() if on_gpu else 0,
         gpu_free=(free_memory(device) or 0) if on_gpu else 0,
     )

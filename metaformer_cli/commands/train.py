@@ -231,7 +231,8 @@ def build_and_train(
     joint_episodes = options.joint_steps * options.meta_batch
     sampler = training_sampler(task, splits["train"], config.seed, joint_episodes)
     found, doubt = footprint(config, built, full, device, processes.size)
-    print(f"model    {describe_model(built, found)} on {device}", flush=True)
+    each = f" in each of {processes.size} processes" if processes.size > 1 else ""
+    print_wrapped("model", f"{describe_model(built, found)} on {device}{each}")
     if doubt:
         print_wrapped("warning:", doubt)
     if optimiser.sharded:
