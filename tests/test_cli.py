@@ -187,7 +187,10 @@ def test_a_closed_pipe_is_quiet(words, tmp_path):
         ("metaformer train learner=", {f"learner={name}" for name in choices("learner")}),
         ("metaformer train data=c", {"data=csv", "data=clinc150", "data=ciphers"}),
         ("metaformer train train.ste", {"train.steps="}),
-        ("metaformer eval eval.", {"eval.episodes=", "eval.split=", "eval.inner_steps="}),
+        (
+            "metaformer eval eval.",
+            {"eval.episodes=", "eval.split=", "eval.inner_steps=", "eval.processes="},
+        ),
         ("metaformer train nonsense=1 =", set()),
         ("metaformer train plugins=../mine.py learner=mi", {"learner=mine"}),
         ("metaformer train plugins=../mine.py learner=mine learner.d", {"learner.depth="}),
