@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import ctypes.util
 import gc
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -14,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from metaformer_cli.episode import Episode
 from metaformer_cli.learners.gradient import GradientLearner
+from metaformer_cli.learners.memory import of_process
 from metaformer_cli.learners.peers.unrolled import add_unrolled_gradient, plain_descent
+from metaformer_cli.learners.products import flops_of
 
 Gradient = dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"]
 
@@ -77,18 +77,16 @@ class Workload:
 
         A multiplication and an addition are two. Element-wise operations do not count.
         """
-        with FlopCounterMode(display=False) as counter:
-            total = {name: torch.zeros_like(value) for name, value in self.meta.items()}
-            add_unrolled_gradient(
+        total = {name: torch.zeros_like(value) for name, value in self.meta.items()}
+        return flops_of(
+            lambda: add_unrolled_gradient(
                 self.learner, total, self.meta, self.episodes, adapt=plain_descent
             )
-        return int(counter.get_total_flops())
+        )
 
     def executed_flops(self) -> int:
         """Of the matrix products that the learner's own way to a meta-gradient computes."""
-        with FlopCounterMode(display=False) as counter:
-            self.run()
-        return int(counter.get_total_flops())
+        return flops_of(self.run)
 
     def matrix_rate(self, size: int) -> float:
         """FLOP/s that this process reaches in products of [size, size] float32 matrices."""
@@ -126,9 +124,4 @@ def reset_peak_memory() -> int:
 
 def peak_memory() -> int:
     """The most bytes that this process has held in memory."""
-    try:
-        status = Path("/proc/self/status").read_text().split()
-        return int(status[status.index("VmHWM:") + 1]) * 1024
-    except (OSError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+    return of_process("VmHWM")

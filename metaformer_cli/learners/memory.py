@@ -10,16 +10,16 @@ from __future__ import annotations
 import resource
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from metaformer_cli.episode import Episode
 from metaformer_cli.learners.learner import Footprint
+from metaformer_cli.learners.watching import Watching
 from metaformer_cli.models.model import Parameters
 
 # Bytes that a process takes for each byte of tensors: on a CPU malloc leaves gaps. On two cores
@@ -42,7 +42,7 @@ class TooLargeError(Exception):
         self.bytes = held
 
 
-class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyped
+class Counted(Watching):  # type: ignore[no-untyped-call] # its base is untyped
     """Counts the bytes of the tensors that are made inside of it, on any device.
 
     What a kernel takes and gives back by itself is not seen.
@@ -56,29 +56,17 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyp
     """
 
     def __init__(self, most: int | None = None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.most, self.held, self.peak = most, 0, 0
         self._alive: dict[int, object] = {}
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: nothing in here is compiled, and PyTorch would import its compiler to skip it."""
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """One operation, and what it returns counted.
+    def saw(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], found: Any) -> None:
+        """Count what an operation returned.
 
         Raises:
             TooLargeError: more than `most` bytes are held.
         """
-        del types
-        found = func(*args, **(kwargs or {}))
+        del func, kwargs
         # a view, or what was changed in place, is no new tensor
         base = args[0].untyped_storage()._cdata if args and isinstance(args[0], Tensor) else None
         for value in found if isinstance(found, (tuple, list)) else (found,):
@@ -86,7 +74,6 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyp
                 self._count(value.untyped_storage())
         if self.most is not None and self.held > self.most:
             raise TooLargeError(self.held)
-        return found
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
@@ -175,10 +162,18 @@ def held_now(device: torch.device) -> int:
     """Bytes that this process holds: on a GPU, of tensors there; else, of the whole process."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
+    return of_process("VmRSS")
+
+
+def of_process(figure: str) -> int:
+    """Bytes that Linux says of this process: `VmRSS`, what it holds, or `VmHWM`, the most it has.
+
+    Elsewhere the most that it has held.
+    """
     try:
         status = Path("/proc/self/status").read_text().split()
-        return int(status[status.index("VmRSS:") + 1]) * 1024
-    except (OSError, ValueError):  # not Linux: the most so far
+        return int(status[status.index(f"{figure}:") + 1]) * 1024
+    except (OSError, ValueError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
 

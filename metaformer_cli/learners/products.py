@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from metaformer_cli.learners.watching import Watching
 
-class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call] # it is untyped
+
+class _Counting(Watching):  # type: ignore[no-untyped-call] # its base is untyped
     """Not PyTorch's own `FlopCounterMode`: its hooks on modules break recomputed graphs."""
 
     flops = 0
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: as of `memory.Counted`."""
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        del types
-        found = func(*args, **(kwargs or {}))
+    def saw(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], found: Any) -> None:
         if count := flop_registry.get(func._overloadpacket):
-            self.flops += count(*args, **(kwargs or {}), out_val=found)
-        return found
+            self.flops += count(*args, **kwargs, out_val=found)
 
 
 def flops_of(work: Callable[[], object]) -> int:
     """Of all products in `work`, two for each multiplication and its addition."""
-    with _Counting() as counted:  # type: ignore[no-untyped-call]
+    with _Counting() as counted:
         work()
     return int(counted.flops)
