@@ -113,13 +113,16 @@ def settle(
     if episodes < SHORT:
         plain = {key: PLAINLY[key] if own == AUTO else own for key, own in wanted.items()}
         return with_options(config, plain), f"{episodes} episodes are soon done: nothing is chosen"
-    if processes is None:
-        work = remembered(config) or launch(scout, 1, config, splits)
-    else:
-        first = processes.rank == 0
-        mine = asdict(remembered(config) or scout(ALONE, config, splits)) if first else None
-        work = Work(**processes.exchange(mine)[0])
-    remember(config, work)
+    work = remembered(config)
+    if processes is not None:  # the first rank's word counts for all
+        if processes.rank == 0 and work is None:
+            work = scout(ALONE, config, splits)
+            remember(config, work)
+        work = Work(**processes.exchange(work and asdict(work))[0])
+    elif work is None:
+        work = launch(scout, 1, config, splits)
+        remember(config, work)
+    assert work is not None
     if work.gpus:
         units = 1 if ":" in config.device else work.gpus
         machine = Machine(units, "GPUs", work.gpu_free, shared=False)

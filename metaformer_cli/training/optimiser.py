@@ -66,10 +66,8 @@ class AdamW:
         self.warmup_steps, self.joint_steps, self.steps = warmup_steps, joint_steps, steps
         sizes = [value.numel() for value in meta.values()]
         self.sharded = processes.size > 1 and sum(sizes) > sharded_over
-        self._processes, self._owners = (
-            processes,
-            dict(zip(meta, processes.owners(sizes), strict=True)),
-        )
+        self._processes = processes
+        self._owners = dict(zip(meta, processes.owners(sizes), strict=True))
         own = [n for n in meta if not self.sharded or self._owners[n] == processes.rank]
         matrices = {name for name, value in meta.items() if value.ndim > 1} - logarithms
         others = meta.keys() - matrices - logarithms
