@@ -4,9 +4,9 @@
 
 Meta-gradients of MAML and FOMAML against float64, in every precision, one episode at a time and
 several as one; that two of them are the same bits; memory by inner steps, beside the estimate; how
-many episodes are chosen to run as one; `metaformer bench` on the device; and training in one
-process for each GPU, over NCCL, beside training in one. About five minutes on one GPU. On `cpu` it
-checks this script, and what a CPU can show.
+many episodes are chosen to run as one; training twice, killed and resumed, and in one process for
+each GPU, over NCCL; and `metaformer bench` on the device. What fails is a line of the report. On
+`cpu` it checks this script, and what a CPU can show.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import platform
 import random
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+import torch.distributed as dist
 
 from metaformer_cli.episode import Episode, Examples
 from metaformer_cli.learners.engine import Engine
@@ -118,10 +120,14 @@ def errors(device: str) -> None:
     for kind in (MAML, FOMAML):
         exact = gradient(kind, "cpu", Engine(), double=True)
         for name, engine in engines.items():
-            found, again = gradient(kind, device, engine), gradient(kind, device, engine)
-            same = all(torch.equal(found[key], again[key]) for key in found)
-            row = kind.__name__, name, f"{distance(found, exact):.1e}", "yes" if same else "no"
-            print("| " + " | ".join(row) + " |", flush=True)
+            try:
+                found, again = gradient(kind, device, engine), gradient(kind, device, engine)
+            except Exception as error:  # noqa: BLE001, the other rows can still be had
+                figures = f"failed: {str(error).strip().splitlines()[0][:200]}", "-"
+            else:
+                same = all(torch.equal(found[key], again[key]) for key in found)
+                figures = f"{distance(found, exact):.1e}", "yes" if same else "no"
+            print("| " + " | ".join((kind.__name__, name, *figures)) + " |", flush=True)
 
 
 def memory(device: str) -> None:
@@ -143,11 +149,56 @@ def memory(device: str) -> None:
         print(f"| {steps} | {peak} | {found.coming / 1e6:.0f} MB | {fit.chunk} |", flush=True)
 
 
-def metaformer(*words: str) -> str:
-    """What a command prints."""
-    command = [sys.executable, "-m", "metaformer_cli", *words]
+def said(*command: str) -> str:
+    """What a command prints; where it fails, that, and why."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 else f"failed: {done.stderr.strip()}"
+    return done.stdout if done.returncode == 0 else f"failed: {done.stderr.strip()}\n"
+
+
+def metaformer(*words: str) -> str:
+    """What metaformer prints."""
+    return said(sys.executable, "-m", "metaformer_cli", *words)
+
+
+def training(device: str, folder: Path) -> None:
+    """Print how far a run is from the same one run again, and from one in several processes."""
+    count = torch.cuda.device_count() if device != "cpu" else 2
+    words = ["model=transformer", f"device={device}", "train.steps=4", "train.valid_episodes=2"]
+    print("\n## Four steps of `metaformer train`, again and in several processes\n")
+    print("| | apart, relative to the weights' size | seconds, with the start |\n|---|---|---|")
+    weights: list[Parameters] = []
+    for name, size in {"once": 1, "again": 1, f"in {count} processes": count}.items():
+        run, begun = folder / name, time.perf_counter()
+        lines = metaformer("train", *words, f"train.processes={size}", f"run_dir={run}")
+        seconds = time.perf_counter() - begun
+        if lines.startswith("failed"):
+            print(f"| {name} | {lines.splitlines()[0]} | |")
+            continue
+        meta = load(run / "checkpoints" / "last.safetensors").meta
+        weights.append({key: value.double() for key, value in meta.items()})
+        print(f"| {name} | {distance(weights[-1], weights[0]):.1e} | {seconds:.0f} |", flush=True)
+    if count == 1:
+        print(f"\nOne GPU is here. {nccl_alone(folder)}")
+
+
+def nccl_alone(folder: Path) -> str:
+    """Whether NCCL answers a group of one, which is all that one GPU can hold."""
+    store = (folder / "store").as_uri()
+    dist.init_process_group("cpu:gloo,cuda:nccl", init_method=store, rank=0, world_size=1)
+    flat = torch.arange(1_000_000, dtype=torch.float32, device="cuda")
+    before = flat.clone()
+    dist.all_reduce(flat, async_op=True).wait()
+    dist.destroy_process_group()
+    same = "the same bits" if torch.equal(before, flat) else "other numbers"
+    return f"NCCL sums a million numbers in a group of one: {same}."
+
+
+def killed(device: str) -> None:
+    """Print what comes of a run that is killed, and resumed each time."""
+    script = str(Path(__file__).with_name("kill_and_resume.py"))
+    print("\n## Killed and resumed\n\n```")
+    print(said(sys.executable, script, "--kills", "3", f"device={device}"), end="")
+    print("```")
 
 
 def bench(device: str, folder: Path) -> None:
@@ -156,28 +207,6 @@ def bench(device: str, folder: Path) -> None:
     print("\n## `metaformer bench`\n\n```")
     print(metaformer("bench", *words, f"device={device}", f"run_dir={folder / 'bench'}"), end="")
     print("```")
-
-
-def several(device: str, folder: Path) -> None:
-    """Print how far training in several processes is from training in one."""
-    count = torch.cuda.device_count() if device != "cpu" else 2
-    print(f"\n## {count} processes beside one\n")
-    if count < 2:
-        print("One GPU is here: NCCL is not shown.")
-        return
-    words = ["model=transformer", f"device={device}", "train.steps=4", "train.valid_episodes=2"]
-    weights = []
-    for size in (1, count):
-        run = folder / f"of{size}"
-        said = metaformer("train", *words, f"train.processes={size}", f"run_dir={run}")
-        if said.startswith("failed"):
-            print(f"train.processes={size} {said}")
-            return
-        weights.append(load(run / "checkpoints" / "last.safetensors").meta)
-    one, other = ({n: v.double() for n, v in found.items()} for found in weights)
-    print(
-        f"After 4 steps the weights are {distance(other, one):.1e} apart, relative to their size."
-    )
 
 
 def main() -> int:
@@ -192,7 +221,8 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         errors(device)
         memory(device)
-        several(device, Path(folder))
+        training(device, Path(folder))
+        killed(device)
         bench(device, Path(folder))
     return 0
 

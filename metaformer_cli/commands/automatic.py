@@ -222,7 +222,8 @@ def scout(place: Place, config: TrainCommand, splits: Mapping[str, Groups]) -> W
 
 def _seconds(built: Built, episode: Episode) -> float:
     begun = time.perf_counter()
-    built.learner.meta_gradient(built.meta, [episode])
+    found = built.learner.meta_gradient(built.meta, [episode]).gradient
+    next(iter(found.values())).sum().item()  # a GPU is only done when it is asked
     return time.perf_counter() - begun
 
 
@@ -234,7 +235,7 @@ def _products(built: Built, episode: Episode) -> float:
 
     flops = flops_of(lambda: built.learner.meta_gradient(built.meta, [episode]))
     square = torch.ones(1024, 1024, device=episode.query.targets.device)
-    torch.mm(square, square)
+    torch.mm(square, square).sum().item()
     begun = time.perf_counter()
     torch.mm(square, square).sum().item()
     rate = 2 * 1024**3 / (time.perf_counter() - begun)

@@ -58,7 +58,8 @@ PLAIN = {
 KEPT = {"engine.kept_steps": 1_000}  # all of them
 COMPILED = {**PLAIN, "engine.compile": True}
 MODES = {
-    "default": Mode({**COMPILED, **KEPT}, processes=2),  # what a long run chooses on two cores
+    # what a long run chooses on two cores
+    "default": Mode({**COMPILED, **KEPT}, processes=2),
     "functional": Mode(PLAIN),
     "graphs kept": Mode({**PLAIN, **KEPT}),
     "4 episodes as one": Mode({**PLAIN, "learner.chunk": 4}),
@@ -106,6 +107,9 @@ def bench(config: BenchCommand) -> None:
 
     report.check_plotting()
     config = replace(config, device=resolve_device(config.device))
+    if "default" in modes and config.device.startswith("cuda"):  # what a run chooses there
+        as_one = {"learner.chunk": config.bench.episodes}
+        modes["default"] = Mode({**PLAIN, **KEPT, **as_one})
     state = teach(config, task, groups)
     threads = torch.get_num_threads()
     start = partial(start_team, config, groups, state, threads)

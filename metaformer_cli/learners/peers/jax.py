@@ -8,6 +8,7 @@ Shape suffixes: E episodes, and those of `models/blocks.py`; C classes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,8 @@ def program(heads: int, steps: int, lr: float, first_order: bool) -> Any:
     Raises:
         ValueError: JAX is not installed.
     """
+    # or it would take three quarters of a GPU's memory, where others are measured too
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         import jax
         import jax.numpy as jnp
@@ -123,6 +126,8 @@ def program(heads: int, steps: int, lr: float, first_order: bool) -> Any:
             "learner.engine=jax needs jax, which is not installed: "
             'pip install "metaformer-cli[bench]"'
         ) from None
+    # on a GPU it would round products to tf32, as ours are only where asked
+    jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]
 
     def norm(theta: Arrays, name: str, x_TD: Any) -> Any:
         x_TD = x_TD - x_TD.mean(axis=-1, keepdims=True)
