@@ -4,9 +4,9 @@
 
 Meta-gradients of MAML and FOMAML against float64, in every precision, one episode at a time and
 several as one; that two of them are the same bits; memory by inner steps, beside the estimate; how
-many episodes are chosen to run as one; training twice, killed and resumed, and in one process for
-each GPU, over NCCL; and `metaformer bench` on the device. What fails is a line of the report. On
-`cpu` it checks this script, and what a CPU can show.
+many episodes are chosen to run as one; judging by how many adapt as one; training twice, killed
+and resumed, and in one process for each GPU, over NCCL; and `metaformer bench` on the device. What
+fails is a line of the report. On `cpu` it checks this script, and what a CPU can show.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 import torch
 import torch.distributed as dist
 
+from metaformer_cli.commands.build import resolve_device
 from metaformer_cli.episode import Episode, Examples
 from metaformer_cli.learners.engine import Engine
 from metaformer_cli.learners.fomaml import FOMAML
@@ -35,10 +36,12 @@ from metaformer_cli.models.model import Parameters
 from metaformer_cli.models.packed import pack
 from metaformer_cli.tasks.classification import CLASSIFICATION
 from metaformer_cli.training.checkpoint import load
+from metaformer_cli.training.evaluation import evaluate
 from metaformer_cli.training.free_memory import free_memory
 
 WAYS, ROWS, LONGEST, VOCABULARY, EPISODES = 5, 25, 32, 5_000, 4
 WIDTH, LAYERS, STEPS = 256, 4, (2, 5, 10, 20)
+JUDGED, AS_ONE = 64, (1, 8, 64)
 
 
 def make_episode(seed: int) -> Episode:
@@ -71,15 +74,9 @@ def make_learner(
         norm="pre",
     )
     model = Classifier(TextEncoder(backbone), WAYS)
-    chunk = engine.chunk
-    learner = kind(
-        model,
-        CLASSIFICATION,
-        replace(engine, chunk=1),
-        inner_lr=0.1,
-        inner_steps=steps,
-        chunk=chunk,
-    )
+    alone = replace(engine, chunk=1)
+    learner = kind(model, CLASSIFICATION, alone, inner_lr=0.1, inner_steps=steps)
+    learner.use(engine)
     model.to(device)
     return learner
 
@@ -105,7 +102,7 @@ def distance(one: Parameters, other: Parameters) -> float:
     return float((apart / sum(float(value.square().sum()) for value in other.values())) ** 0.5)
 
 
-def errors(device: str) -> None:
+def errors(device: str, _folder: Path) -> None:
     """Print how far each engine's meta-gradient is from float64's, and whether it repeats."""
     print("\n## Meta-gradients\n\n| | engine | against float64 on the CPU | twice the same bits |")
     print("|---|---|---|---|")
@@ -130,7 +127,7 @@ def errors(device: str) -> None:
             print("| " + " | ".join((kind.__name__, name, *figures)) + " |", flush=True)
 
 
-def memory(device: str) -> None:
+def memory(device: str, _folder: Path) -> None:
     """Print what a meta-gradient takes by inner steps, the estimate, and the chosen chunk."""
     print("\n## Memory\n\n| MAML, inner steps | peak | estimate | episodes as one |")
     print("|---|---|---|---|")
@@ -149,10 +146,32 @@ def memory(device: str) -> None:
         print(f"| {steps} | {peak} | {found.coming / 1e6:.0f} MB | {fit.chunk} |", flush=True)
 
 
+def judging(device: str, _folder: Path) -> None:
+    """Print how long it takes to judge episodes, by how many adapt as one."""
+    print(f"\n## Judging {JUDGED} episodes after each of 5 steps\n\n| as one | seconds | loss |")
+    print("|---|---|---|")
+    episodes = [make_episode(seed) for seed in range(JUDGED)]
+    for chunk in AS_ONE:
+        learner = make_learner(FOMAML, device, Engine(chunk=chunk))
+        meta = learner.initial_parameters()
+        for _ in range(2):  # the first one loads
+            found = evaluate(
+                learner,
+                meta,
+                episodes,
+                CLASSIFICATION,
+                device=device,
+                title="judge",
+                every_step=True,
+            )
+        print(f"| {chunk} | {found.seconds:.2f} | {found.loss:.6f} |", flush=True)
+
+
 def said(*command: str) -> str:
     """What a command prints; where it fails, that, and why."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return done.stdout if done.returncode == 0 else f"failed: {done.stderr.strip()}\n"
+    failed = f"failed: {done.stderr.strip()}\n" if done.returncode else ""
+    return failed + done.stdout
 
 
 def metaformer(*words: str) -> str:
@@ -167,7 +186,10 @@ def training(device: str, folder: Path) -> None:
     print("\n## Four steps of `metaformer train`, again and in several processes\n")
     print("| | apart, relative to the weights' size | seconds, with the start |\n|---|---|---|")
     weights: list[Parameters] = []
-    for name, size in {"once": 1, "again": 1, f"in {count} processes": count}.items():
+    runs = {"once": 1, "again": 1}
+    if count > 1:
+        runs[f"in {count} processes"] = count
+    for name, size in runs.items():
         run, begun = folder / name, time.perf_counter()
         lines = metaformer("train", *words, f"train.processes={size}", f"run_dir={run}")
         seconds = time.perf_counter() - begun
@@ -193,17 +215,18 @@ def nccl_alone(folder: Path) -> str:
     return f"NCCL sums a million numbers in a group of one: {same}."
 
 
-def killed(device: str) -> None:
+def killed(device: str, _folder: Path) -> None:
     """Print what comes of a run that is killed, and resumed each time."""
     script = str(Path(__file__).with_name("kill_and_resume.py"))
     print("\n## Killed and resumed\n\n```")
-    print(said(sys.executable, script, "--kills", "3", f"device={device}"), end="")
+    print(said(sys.executable, script, "--kills", "2", f"device={device}"), end="")
     print("```")
 
 
 def bench(device: str, folder: Path) -> None:
     """Print the table of `metaformer bench`."""
     words = ["model=transformer", "model.dropout=0", "bench.steps=5", "bench.rounds=3"]
+    words += ["bench.modes=default functional 4 bf16 learn2learn jax"]
     print("\n## `metaformer bench`\n\n```")
     print(metaformer("bench", *words, f"device={device}", f"run_dir={folder / 'bench'}"), end="")
     print("```")
@@ -212,18 +235,22 @@ def bench(device: str, folder: Path) -> None:
 def main() -> int:
     """Check all, and print a report."""
     device = sys.argv[1] if len(sys.argv) > 1 else "cuda"
-    if device != "cpu" and not torch.cuda.is_available():
-        print("no GPU is here: expected one, or python scripts/gpu_check.py cpu", file=sys.stderr)
+    try:
+        resolve_device(device)
+    except ValueError as error:
+        print(f"{error}; or python scripts/gpu_check.py cpu", file=sys.stderr)
         return 2
     name = platform.processor() if device == "cpu" else torch.cuda.get_device_name()
     print(f"# Checked on {name}\n\n`python scripts/gpu_check.py {device}`, ", end="")
     print(f"PyTorch {torch.__version__}")
     with TemporaryDirectory() as folder:
-        errors(device)
-        memory(device)
-        training(device, Path(folder))
-        killed(device)
-        bench(device, Path(folder))
+        for part in (errors, memory, judging, training, killed, bench):
+            begun = time.perf_counter()
+            try:
+                part(device, Path(folder))
+            except Exception as error:  # noqa: BLE001, the other parts can still be had
+                print(f"\nfailed: {error}")
+            print(f"\n({time.perf_counter() - begun:.0f} s)", flush=True)
     return 0
 
 

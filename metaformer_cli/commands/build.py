@@ -350,6 +350,8 @@ def build_optimiser(config: TrainCommand, built: Built, processes: Processes) ->
 def resolve_device(name: str, place: Place = ALONE) -> str:
     """The device to compute on; `auto` is a GPU where there is one, and one for each process.
 
+    On a GPU, from here on, the same work gives the same bits.
+
     Raises:
         ValueError: the device is not there, or cannot be shared.
     """
@@ -372,4 +374,9 @@ def resolve_device(name: str, place: Place = ALONE) -> str:
         raise ValueError(
             f"device={name} is not available here ({reason}); use device=auto"
         ) from None
+    if name.startswith("cuda"):
+        # else sums by index add up in the order in which threads come, another in each run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its start
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return name

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequen
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from metaformer_cli.commands.build import (
     Built,
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from metaformer_cli.episode import Drawn, Episode, Examples
     from metaformer_cli.training.evaluation import Evaluation
     from metaformer_cli.training.processes import Processes
+
+
+AS_ONE: Final = 64  # episodes at most that adapt as one on a GPU: more make it no faster
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,16 @@ def _check_steps(config: EvalCommand) -> None:
         )
 
 
+def run_as_one(built: Built, episode: Episode, device: str) -> None:
+    """Adapt as many episodes as one as fit on a GPU, whose kernels would be small."""
+    from metaformer_cli.learners.gradient import GradientLearner
+    from metaformer_cli.training.free_memory import free_memory
+
+    learner, free = built.learner, free_memory(device)
+    if isinstance(learner, GradientLearner) and free is not None:
+        learner.fit_to(free, learner.footprint(built.meta, episode), AS_ONE)
+
+
 def judge(
     candidate: Candidate,
     built: Built,
@@ -148,6 +161,8 @@ def judge(
     from metaformer_cli.training.evaluation import evaluate
     from metaformer_cli.training.processes import ONE_PROCESS
 
+    if device.startswith("cuda") and episodes:
+        run_as_one(built, episodes[0].to(device), device)
     config, learner = candidate.config, built.learner
     steps, shown = config.learner.get("inner_steps"), config.eval.inner_steps
     if steps is not None and shown is not None:

@@ -14,7 +14,7 @@ memory does not grow with the number of steps, apart from the θₖ themselves.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -189,6 +189,6 @@ def tracked(parameters: Parameters) -> Parameters:
     return {name: value.detach().requires_grad_() for name, value in parameters.items()}
 
 
-def without(parameters: Parameters, others: Parameters) -> Parameters:
+def without(parameters: Parameters, others: Container[str]) -> Parameters:
     """Those whose names the others do not have."""
     return {name: value for name, value in parameters.items() if name not in others}

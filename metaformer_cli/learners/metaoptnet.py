@@ -100,6 +100,8 @@ def onto_simplex(v_NC: Tensor, size: float) -> Tensor:
     """
     sorted_NC = v_NC.sort(dim=1, descending=True).values
     ranks_C = torch.arange(1, v_NC.shape[1] + 1, device=v_NC.device)
-    excess_NC = (sorted_NC.cumsum(dim=1) - size) / ranks_C
+    # a cumsum, which on a GPU would be other bits each time
+    sums_NC = sorted_NC @ sorted_NC.new_ones(2 * sorted_NC.shape[1:]).triu()
+    excess_NC = (sums_NC - size) / ranks_C
     last_N1 = (sorted_NC > excess_NC).sum(dim=1, keepdim=True) - 1
     return (v_NC - excess_NC.gather(1, last_N1)).clamp_min(0)

@@ -43,7 +43,7 @@ def drawn(
     """
     if temperature == 0:
         return likeliest(logits_NV)
-    logits_NV, order_NV = (logits_NV.double() / temperature).sort(
+    logits_NV, order_NV = (logits_NV.cpu().double() / temperature).sort(
         dim=1, descending=True, stable=True
     )
     if top_k is not None:

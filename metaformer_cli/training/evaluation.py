@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from metaformer_cli.episode import Episode, Examples, Objective, Predictor
+from metaformer_cli.learners.gradient import GradientLearner
 from metaformer_cli.learners.learner import Learner
 from metaformer_cli.models.model import Parameters
+from metaformer_cli.models.packed import PART
 from metaformer_cli.training.comparison import Interval, interval, paired
 from metaformer_cli.training.processes import ONE_PROCESS, Processes, in_order
 
@@ -95,36 +97,69 @@ def evaluate(
         FloatingPointError: adapting to an episode overflowed.
     """
     began = time.perf_counter()
-    mine = []  # of each episode: the scores after every inner step, the loss, and a fault
+    # of each episode: the scores after every inner step, the loss, and a fault
+    mine: list[tuple[list[dict[str, float]], float, str | None]] = [([], 0.0, None)] * len(episodes)
     hidden = True if processes.rank else None  # None: where there is no terminal
-    for episode in tqdm(episodes, desc=title, unit="episode", leave=False, disable=hidden):
-        moved = episode.to(device)
-        predictors: Iterable[Predictor] = learner.adaptation(meta, moved.support)
-        if not every_step:
-            predictors = deque(predictors, maxlen=1)  # none but the last is asked
-        path = []
-        for step, predictor in enumerate(predictors):
-            with torch.no_grad():
-                outputs = predictor(moved.query)
-                if objective.judge:
-                    path.append(objective.judge(predictor, moved.query))
-                else:
-                    path.append(objective.measure(outputs, moved.query))
-            if steps is None or step <= steps:
-                answers = outputs
-        if watch:
-            watch(answers, moved.query)
-        fault = non_finite(answers, f"the episode of seed {episode.seed}", learner)
-        mine.append((path, objective.loss(answers, moved.query.targets).item(), fault))
-    paths, losses, faults = zip(*in_order(processes.exchange(mine)), strict=True)
+    bar = tqdm(total=len(episodes), desc=title, unit="episode", leave=False, disable=hidden)
+    with bar:
+        for places in as_one(learner, episodes, objective):
+            moved = [episodes[place].to(device) for place in places]
+            adapted = adaptations(learner, meta, moved)
+            if not every_step:
+                adapted = deque(adapted, maxlen=1)  # none but the last is asked
+            paths: list[list[dict[str, float]]] = [[] for _ in moved]
+            answers: list[Tensor] = []
+            for step, predictors in enumerate(adapted):
+                outputs = []
+                for path, episode, predictor in zip(paths, moved, predictors, strict=True):
+                    with torch.no_grad():
+                        outputs.append(predictor(episode.query))
+                        if objective.judge:
+                            path.append(objective.judge(predictor, episode.query))
+                        else:
+                            path.append(objective.measure(outputs[-1], episode.query))
+                if steps is None or step <= steps:
+                    answers = outputs
+            for place, path, episode, own in zip(places, paths, moved, answers, strict=True):
+                if watch:
+                    watch(own, episode.query)
+                fault = non_finite(own, f"the episode of seed {episode.seed}", learner)
+                mine[place] = path, objective.loss(own, episode.query.targets).item(), fault
+            bar.update(len(places))
+    found, losses, faults = zip(*in_order(processes.exchange(mine)), strict=True)
     if overflow := next(filter(None, faults), None):
         raise FloatingPointError(overflow)
     scores = {
-        score.name: _figure([[found[score.name] for found in path] for path in paths], steps)
+        score.name: _figure([[scored[score.name] for scored in path] for path in found], steps)
         for score in objective.scores
     }
     seconds = time.perf_counter() - began
     return Evaluation(scores, statistics.fmean(losses), len(losses), seconds)
+
+
+def as_one(
+    learner: Learner, episodes: Sequence[Episode], objective: Objective
+) -> Iterator[list[int]]:
+    """The places of episodes that adapt as one; where the learner runs no such, each alone."""
+    alone = objective.judge or any(large(episode) for episode in episodes)
+    if isinstance(learner, GradientLearner) and learner.engine.mapped and not alone:
+        yield from learner.engine.chunks(episodes)
+    else:
+        yield from ([place] for place in range(len(episodes)))
+
+
+def large(episode: Episode) -> bool:
+    """Whether an episode is read in parts."""
+    return max(len(episode.support.rows), len(episode.query.rows)) > PART
+
+
+def adaptations(
+    learner: Learner, meta: Parameters, episodes: Sequence[Episode]
+) -> Iterable[list[Predictor]]:
+    """After each inner step the predictor of each episode."""
+    if len(episodes) > 1 and isinstance(learner, GradientLearner):
+        return learner.adaptations(meta, episodes)
+    return ([predictor] for predictor in learner.adaptation(meta, episodes[0].support))
 
 
 def non_finite(outputs: Tensor, where: str, learner: Learner) -> str | None:

@@ -19,6 +19,7 @@ from metaformer_cli.config.resolve import resolve
 from metaformer_cli.episode import Drawn, Episode, Examples, Groups, Row
 from metaformer_cli.tasks.task import Task, training_sampler
 from metaformer_cli.training.checkpoint import Checkpoint, Progress, load, save
+from metaformer_cli.training.evaluation import evaluate
 
 # What makes a task's model small and smooth. A new task needs no line here, and is slower without.
 SMALL_TEXT = (
@@ -324,7 +325,7 @@ def test_each_score_is_measured(learner, task):
 
 
 @every_chunked
-def test_episodes_that_run_as_one_have_the_same_gradient(learner, task):
+def test_episodes_that_run_as_one_have_the_same_gradient_and_the_same_answers(learner, task):
     alone, mapped = law(learner, task), law(learner, task, "learner.chunk=3")
     episodes = [alone.episode(index) for index in range(4)]
     assert mapped.built.learner.engine.chunk == 3
@@ -334,6 +335,22 @@ def test_episodes_that_run_as_one_have_the_same_gradient(learner, task):
     assert one.scores == pytest.approx(other.scores)
     for name, value in one.gradient.items():
         torch.testing.assert_close(value, other.gradient[name], **CLOSE)
+    judged = [
+        evaluate(
+            own.built.learner,
+            alone.built.meta,
+            episodes,
+            alone.task.objective,
+            device="cpu",
+            title="",
+            every_step=True,
+        )
+        for own in (alone, mapped)
+    ]
+    assert judged[0].loss == pytest.approx(judged[1].loss)
+    for name, figure in judged[0].scores.items():
+        assert figure.per_step == pytest.approx(judged[1].scores[name].per_step)
+        assert figure.per_episode == pytest.approx(judged[1].scores[name].per_episode)
 
 
 @every_compiled
