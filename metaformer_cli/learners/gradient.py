@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Self
@@ -40,7 +40,6 @@ from metaformer_cli.learners.inner_loop import (
     vjp,
     without,
 )
-from metaformer_cli.learners.joint_training import BIAS, WEIGHT
 from metaformer_cli.learners.known import KnownFeatures
 from metaformer_cli.learners.learner import Footprint, MetaGradient
 from metaformer_cli.learners.mean_gradient import mean_gradient
@@ -328,55 +327,6 @@ class GradientLearner:
         theta |= added
         steps = self.steps(batch, theta, run_by.run_step_alone)
         yield from map(predictor, descend(steps, theta, phi | trunk))
-
-    def adaptations(
-        self, meta: Parameters, episodes: Sequence[Episode]
-    ) -> Iterator[list[Predictor]]:
-        """Adapt to several episodes as one: after each inner step, each one's predictor.
-
-        A predictor answers its own episode's queries alone.
-
-        Args:
-            meta: the meta-parameters.
-            episodes: of one size, as many as the engine's chunk.
-        """
-        rows = Rows(
-            self.model,
-            [[episode.support.inputs, episode.query.inputs] for episode in episodes],
-            stacked=True,
-            alike=self.row_wise,
-        )
-        support = rows.batch([episode.support for episode in episodes], seeds=None)
-        query = rows.batch([episode.query for episode in episodes], seeds=None)
-        # without what ordinary training on all groups left, which would be taken for episodes'
-        picked = without(rows.pick(meta), (WEIGHT, BIAS))
-        theta, phi = self.split(picked)
-
-        def trunk_of(batch: Batch, parts: Sequence[Examples]) -> Parameters:
-            if self.known is not None:
-                features = [self.known.features(meta, examples) for examples in parts]
-                return {HIDDEN: torch.stack(features)}
-            return self._once(phi, batch)[0]
-
-        with torch.no_grad():
-            trunk = trunk_of(support, [episode.support for episode in episodes])
-            query_phi = phi | trunk_of(query, [episode.query for episode in episodes])
-            added, _ = self._added(picked, trunk, support)
-        theta |= added
-
-        def predictors(theta: Parameters) -> list[Predictor]:
-            @cache
-            def answers() -> Tensor:
-                with torch.no_grad():
-                    return in_float(self.run_query(theta, query_phi, query.draw("query"))[1])
-
-            def predictor(place: int) -> Predictor:
-                return lambda examples: answers()[place][: len(examples.targets)]
-
-            return [predictor(place) for place in range(len(episodes))]
-
-        yield predictors(theta)
-        yield from map(predictors, descend(self.steps(support, theta), theta, phi | trunk))
 
     def plainly(self, kept_steps: int) -> Self:
         """Itself, run as plain autograd, an episode at a time, with so many steps' graphs kept."""

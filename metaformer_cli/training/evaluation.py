@@ -15,6 +15,7 @@ from tqdm import tqdm
 from metaformer_cli.episode import Episode, Examples, Objective, Predictor
 from metaformer_cli.learners.gradient import GradientLearner
 from metaformer_cli.learners.learner import Learner
+from metaformer_cli.learners.together import adapt_together
 from metaformer_cli.models.model import Parameters
 from metaformer_cli.models.packed import PART
 from metaformer_cli.training.comparison import Interval, interval, paired
@@ -158,7 +159,7 @@ def adaptations(
 ) -> Iterable[list[Predictor]]:
     """After each inner step the predictor of each episode."""
     if len(episodes) > 1 and isinstance(learner, GradientLearner):
-        return learner.adaptations(meta, episodes)
+        return adapt_together(learner, meta, episodes)
     return ([predictor] for predictor in learner.adaptation(meta, episodes[0].support))
 
 
