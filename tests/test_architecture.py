@@ -22,22 +22,23 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {"__init__", "commands", "config"},
     # the configuration in a checkpoint is read without the rest of training
-    "config": {"choices", "episode", "training.checkpoint_header"},
+    "config": {"choices", "episode", "seal", "training.checkpoint_header"},
     "commands": {
         *("config", "benchmark", "reports", "training", "learners", "models", "tasks", "data"),
-        *("episode", "atomic", "__init__"),
+        *("episode", "atomic", "seal", "__init__"),
     },
     "benchmark": {"learners", "episode"},
     "reports": {"episode"},
-    "training": {"learners", "models", "episode", "atomic"},
+    "training": {"learners", "models", "episode", "atomic", "seal"},
     "learners": {"models", "episode", "choices"},
-    "models": {"choices"},
+    "models": {"choices", "atomic", "seal"},
     # the format of packed sequences belongs to the models that read it
     "tasks": {"models.packed", "data", "episode", "choices"},
-    "data": {"episode", "choices", "atomic"},
+    "data": {"episode", "choices", "atomic", "seal"},
     "episode": set(),
     "choices": set(),
     "atomic": set(),
+    "seal": set(),
 }
 SEE_HYDRA = {"cli", "config"}
 SEE_YAML = {"config", "data"}

@@ -25,6 +25,7 @@ from metaformer_cli.reports.comparison import Contender, Difference, Reliability
 from metaformer_cli.reports.lines import lines, who
 from metaformer_cli.reports.page import page
 from metaformer_cli.tasks.task import episodes_sha256
+from metaformer_cli.training.checkpoint_header import LAST, read_header
 
 if TYPE_CHECKING:
     from metaformer_cli.training.calibration import Calibration
@@ -106,7 +107,6 @@ def judged_entry(entry: Entry, candidate: Candidate, before: Sequence[Judgement]
     """
     from metaformer_cli.training.calibration import Calibration
     from metaformer_cli.training.latency import latency
-    from metaformer_cli.training.metrics import training_seconds
 
     device = resolve_device(entry.config.device)
     candidate = candidate.pinned()
@@ -135,8 +135,7 @@ def judged_entry(entry: Entry, candidate: Candidate, before: Sequence[Judgement]
     step, seconds = None, None
     if entry.trained is not None and candidate.file is not None:
         step = trained_steps(candidate.file)
-        metrics = run_folder(entry.word) / "metrics.jsonl"
-        seconds = training_seconds(metrics, entry.trained["train"]["meta_batch"])
+        seconds = trained_seconds(entry)
     facts = {**candidate.judged.facts, "episodes_sha256": fingerprint}
     return Judgement(
         entry,
@@ -155,10 +154,24 @@ def judged_entry(entry: Entry, candidate: Candidate, before: Sequence[Judgement]
 
 def trained_steps(file: Path) -> int:
     """The outer step of a checkpoint's weights."""
-    from metaformer_cli.training.checkpoint_header import read_header
-
     step = read_header(file).progress.get("step")
     return step if isinstance(step, int) else 0
+
+
+def trained_seconds(entry: Entry) -> float | None:
+    """How long a run's outer steps took; None where its last checkpoint does not say."""
+    from metaformer_cli.training.checkpoint import progress_of
+    from metaformer_cli.training.metrics import training_seconds
+
+    last = run_folder(entry.word) / "checkpoints" / LAST
+    if entry.trained is None or not last.exists():
+        return None
+    try:
+        figures = progress_of(read_header(last), last).figures
+    except ValueError as error:
+        print_wrapped("note", f"how long it was trained is not known: {error}")
+        return None
+    return training_seconds(figures, entry.trained["train"]["meta_batch"])
 
 
 def table_of(setting: str, line_up: LineUp, judged: Sequence[Judgement]) -> Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaformer_cli.config.saved import checkpoint_file
+from metaformer_cli.seal import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +95,6 @@ def sha256_of(init: str) -> tuple[str, Path]:
     Raises:
         MissingOriginError: it is not there.
     """
-    from metaformer_cli.models.hub import file_sha256
-
     try:
         file = checkpoint_file(init)
     except ValueError as error:

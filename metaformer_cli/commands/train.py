@@ -250,8 +250,8 @@ def build_and_train(
         eval_every=options.eval_every,
         patience=options.patience,
     )
-    sizes = {"step": progress.step, "steps": options.steps, "meta_batch": options.meta_batch}
-    with Metrics(folder, objective.lead, **sizes) if first else NoMetrics() as metrics:
+    sizes = {"steps": options.steps, "meta_batch": options.meta_batch}
+    with Metrics(folder, objective.lead, progress, **sizes) if first else NoMetrics() as metrics:
         progress = outer_loop.meta_train(
             built.learner,
             built.meta,
@@ -292,18 +292,23 @@ def restore(
     Args:
         resumed: the checkpoint to go on from, if any.
         optimiser: takes its state.
-        run: whose best checkpoint counts, where it holds one.
+        run: whose best checkpoint counts, where it holds a whole one.
         file: where the checkpoint came from, for messages.
         changed: whether the data did: then nothing that was judged before counts.
     """
-    from metaformer_cli.training.checkpoint import Progress, fit
+    from metaformer_cli.training.checkpoint import Progress, fit, whole_step
 
     if resumed is None:
         return Progress()
     optimiser.restore(fit(resumed.optimiser, optimiser.expected_state(), file))
     if changed:
         return replace(resumed.progress.without_best(), others={})
-    return resumed.progress if run.has_best else resumed.progress.without_best()
+    best = run.folder / "checkpoints" / BEST
+    if whole_step(best) is not None:
+        return resumed.progress
+    if best.exists():
+        print_wrapped("note", f"{best} is damaged: the next validation is the best so far")
+    return resumed.progress.without_best()
 
 
 def describe_model(built: Built, found: Footprint) -> str:

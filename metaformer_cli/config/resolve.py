@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ from metaformer_cli.config.saved import (
     check_plugins,
     holds_run,
     read_resumed_config,
+    read_resumed_header,
     read_saved_config,
     run_folder,
     warn_of_changed_plugins,
@@ -28,6 +30,8 @@ from metaformer_cli.config.schema import (
     EvalCommand,
     TrainCommand,
 )
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -199,10 +203,11 @@ def _with_run(config: TrainCommand, folder: str | None) -> TrainCommand:
     if isinstance(config.resume, str):
         home = str(run_folder(config.resume))
         run_dir = run_dir or home
-        if read_resumed_config(config.resume) is None:
+        if read_resumed_header(config.resume) is None:
             raise ValueError(
                 f"resume={config.resume} holds no checkpoint: expected a run folder with "
-                "checkpoints/last.safetensors, or a checkpoint"
+                "checkpoints/last.safetensors, or a checkpoint; to begin a run that was killed "
+                f"before its first, give run_dir={config.resume} resume=true"
             )
         if holds_run(run_dir) and not Path(run_dir).samefile(home):
             raise ValueError(_occupied(run_dir))
@@ -210,8 +215,13 @@ def _with_run(config: TrainCommand, folder: str | None) -> TrainCommand:
     if config.resume:
         if run_dir is None:
             raise ValueError("resume=true needs the run to continue: give run_dir=FOLDER too")
-        found = read_resumed_config(run_dir)
-        return replace(config, run_dir=run_dir, resume=False if found is None else run_dir)
+        if read_resumed_header(run_dir) is not None:
+            return replace(config, run_dir=run_dir, resume=run_dir)
+        if read_resumed_config(run_dir) is not None:
+            _LOG.info(
+                "resume   %s holds no checkpoint yet: it begins anew, by its config.yaml", run_dir
+            )
+        return replace(config, run_dir=run_dir, resume=False)
     if run_dir is not None and holds_run(run_dir):
         raise ValueError(_occupied(run_dir))
     return replace(config, run_dir=run_dir or stamp())

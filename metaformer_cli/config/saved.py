@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from metaformer_cli.config.registry import GROUPS, choices, plugins
+from metaformer_cli.seal import unsealed
 from metaformer_cli.training.checkpoint_header import (
     BEST,
     LAST,
@@ -92,24 +93,51 @@ def read_saved_config(ckpt: str) -> dict[str, Any]:
 
 
 def read_resumed_config(resume: str) -> dict[str, Any] | None:
-    """Like `read_saved_config`, of a run folder's last checkpoint; None where there is none.
+    """Like `read_saved_config`, of a run folder's last checkpoint; None where no run has begun.
+
+    Of a run that was killed before its first checkpoint, what its config.yaml says.
 
     Raises:
-        ValueError: the checkpoint cannot be read.
+        ValueError: the checkpoint or config.yaml cannot be read.
     """
-    header = read_resumed_header(resume)
-    return header.config if header else None
+    if header := read_resumed_header(resume):
+        return header.config
+    file = Path(resume) / "config.yaml"
+    return _from_yaml(file) if file.is_file() else None
+
+
+def _from_yaml(file: Path) -> dict[str, Any]:
+    """What `to_yaml` wrote, and `Run.begin` sealed.
+
+    Raises:
+        ValueError: it is not that any more.
+    """
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(unsealed(file)))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; the run holds no checkpoint yet: train anew, in another run_dir"
+        ) from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def read_resumed_header(resume: str) -> Header | None:
-    """The header of a checkpoint, or of a run folder's last one; None where there is none.
+    """The header of a checkpoint, or of a run folder's last one; None where it holds none at all.
 
     Raises:
-        ValueError: the checkpoint cannot be read.
+        ValueError: the checkpoint cannot be read; or the last one is gone, and others are there.
     """
     path = Path(resume)
     file = path if path.is_file() else path / "checkpoints" / LAST
-    return read_header(file) if file.exists() else None
+    if file.exists():
+        return read_header(file)
+    if others := sorted(file.parent.glob("*.safetensors")):
+        raise ValueError(
+            f"{file} is not there, and {others[0]} is: a run goes on from the last one; "
+            f"give init={others[0]}, which starts a new run from its weights, or another run_dir"
+        )
+    return None
 
 
 def check_plugins(saved: Mapping[str, Any], source: str) -> None:

@@ -4,17 +4,18 @@
     rows.npy    int64 [R, 2]: where the sound passages start and end in it, group by group
     books.npy   int64 [R]: which book each is of, where books are kept apart
     facts.json  the groups and their numbers of rows, what was left out, the files and their hashes
+    SHA256SUMS  the hashes of these
 
 They are mapped into memory: what is drawn is read, and the system forgets it when memory is short.
 A store is known by a hash of the files and of how they are read, so other texts make another one;
-it takes its name when it is whole, so one that was cut off is never used.
+it takes its name when it is whole, so one that was cut off is never used; and one that is not what
+was written any more is built anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from array import array
@@ -30,13 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from metaformer_cli.atomic import sync_all, sync_folder
 from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.passages import Reading, evenly_spaced
 from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.spelling import visible
 from metaformer_cli.episode import Row
+from metaformer_cli.seal import check_folder, file_sha256, seal_folder
 
-FORMAT: Final = 1  # of the store: another is built anew
+FORMAT: Final = 2  # of the store: another is built anew
 Numbers = Sequence[int]
 
 
@@ -129,15 +132,22 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
         ValueError: a file cannot be read.
         OSError: the cache cannot be written.
     """
-    hashes = [[str(file), label, _sha256(file)] for file, label in files.items()]
+    hashes = [[str(file), label, file_sha256(file)] for file, label in files.items()]
     known_by = json.dumps([FORMAT, asdict(reading), hashes]).encode()
     folder = cache / hashlib.sha256(known_by).hexdigest()[:16]
+    if folder.is_dir():
+        try:
+            check_folder(folder)
+        except (ValueError, OSError) as error:
+            found.note(f"{error}; built anew")
+            shutil.rmtree(folder)
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         aside = cache / f".{folder.name}.{secrets.token_hex(4)}.tmp"
         aside.mkdir()
         try:
             _build(aside, files, reading, hashes)
+            seal_folder(aside)
             _put(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -152,11 +162,10 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
 
 def _put(aside: Path, folder: Path) -> None:
     """Give a whole store its name, unless another process was faster."""
-    for file in aside.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
+    sync_all(aside)
     try:
         aside.rename(folder)
+        sync_folder(folder.parent)
     except OSError:
         if not folder.is_dir():
             raise
@@ -287,8 +296,3 @@ class _Seen:
             found.add("same text in two groups", self.source(number), rows=rows, details=details)
         sound: NDArray[np.int64] = order[(order == first) & ~conflicting[which]]
         return sound
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

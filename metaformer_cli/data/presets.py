@@ -24,6 +24,7 @@ from metaformer_cli.data.dataset import Dataset, build_dataset
 from metaformer_cli.data.files import read_rows
 from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.splits import read_splits
+from metaformer_cli.seal import file_sha256
 
 PUBLISHER = (
     "https://raw.githubusercontent.com/tdopierre/ProtAugment/"
@@ -115,7 +116,7 @@ def preset_folder(name: str, *, cache_dir: str | Path, publisher: str = PUBLISHE
     folder = Path(cache_dir) / name
     for file in PRESETS[name]:
         path = folder / file.name
-        if not (path.is_file() and _sha256(path) == file.sha256):
+        if not (path.is_file() and file_sha256(path) == file.sha256):
             path.parent.mkdir(parents=True, exist_ok=True)
             _download(f"{publisher}/{file.address}", path, file, preset=name)
     return folder
@@ -149,8 +150,3 @@ def _download(url: str, path: Path, file: Download, *, preset: str) -> None:
                 f"{url} is not the published file: expected SHA-256 {file.sha256}, "
                 f"got {digest.hexdigest()}; {remedy}"
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

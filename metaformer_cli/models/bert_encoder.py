@@ -69,7 +69,7 @@ class BertEncoder(TextEncoder):
         """Write config.json and model.safetensors, for `from_pretrained`; LoRA merged.
 
         Args:
-            folder: is made.
+            folder: is made, where it is not there.
             parameters: the encoder's, by name; one that is missing is saved as it is here.
 
         Raises:
@@ -82,7 +82,7 @@ class BertEncoder(TextEncoder):
         values = json.loads(self.config)
         values.pop("torch_dtype", None)
         values |= {"architectures": [self.backbone.shape.family.model], "dtype": "float32"}
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", "utf-8")
         try:
             theirs = self.backbone.to_theirs(state)

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from metaformer_cli.seal import file_sha256
+
 WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 # What is fetched of a repository; of weights, never a pickle.
 WANTED = (
@@ -217,12 +219,6 @@ def check_sha256(source: Source, folder: Path, expected: str | None) -> str:
             f"model.sha256={expected}, but others, of {found}: put those back, or train anew"
         )
     return found
-
-
-def file_sha256(path: Path) -> str:
-    """Of the bytes of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def one_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from tokenizers import Tokenizer, normalizers
 
+from metaformer_cli.atomic import replacing_folder
 from metaformer_cli.choices import a_path, matching, model
 from metaformer_cli.models.bert import ROBERTAS, Shape
 from metaformer_cli.models.bert_encoder import BertEncoder
@@ -26,6 +26,7 @@ from metaformer_cli.models.pretrained_encoder import (
 )
 from metaformer_cli.models.sentence_modules import Modules, read_modules, write_modules
 from metaformer_cli.models.weights import Weights
+from metaformer_cli.seal import SUMS, check_folder, seal_folder
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 ENCODER = "encoder.json"  # among what it brings: pooling, normalize, max_tokens
@@ -127,8 +128,20 @@ class BroughtClassifier(Classifier):
 
     @classmethod
     def found(cls, options: dict[str, Any]) -> tuple[Source, Modules]:
-        """Where its files are, and what they say of the way to a text's vector."""
+        """Where its files are, and what they say of the way to a text's vector.
+
+        Raises:
+            ValueError: a run wrote them, and they are not what it wrote any more.
+        """
         source = cls.source(options.get("path", ""))
+        if (source.folder / SUMS).exists():
+            try:
+                check_folder(source.folder)
+            except ValueError as error:
+                raise ValueError(
+                    f"{source.called}: {error}; get it again (a run that is resumed writes it "
+                    f"anew), or remove {SUMS} if you changed it yourself"
+                ) from None
         modules = read_modules(source.called, source.folder, options.get("pooling"))
         check_model(source, modules.transformer)
         return source, modules
@@ -164,15 +177,13 @@ class BroughtClassifier(Classifier):
         Raises:
             OSError: it cannot be written.
         """
-        aside = folder.with_name(f".{folder.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        self.encoder.save(aside, strip(parameters(), "encoder."))
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            (aside / name).write_text(self.files[name], "utf-8")
         encoder, most = self.encoder, self.features_by["max_tokens"]
-        write_modules(aside, encoder.pooling, normalize=encoder.normalize, max_tokens=most)
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        with replacing_folder(folder) as aside:
+            encoder.save(aside, strip(parameters(), "encoder."))
+            for name in ("tokenizer.json", "tokenizer_config.json"):
+                (aside / name).write_text(self.files[name], "utf-8")
+            write_modules(aside, encoder.pooling, normalize=encoder.normalize, max_tokens=most)
+            seal_folder(aside)
         return f"encoder  {folder}: for from_pretrained of transformers"
 
 

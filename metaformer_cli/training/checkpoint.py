@@ -4,13 +4,15 @@ A checkpoint is a safetensors file. Its tensors are the meta-parameters (`meta/â
 optimiser's state (`optimiser/â€¦`), without which it can be judged, and not resumed: the best one
 leaves it out, and is a third as large. Its header holds, as one JSON text, the resolved
 configuration, what task and model learned or brought, how far training has come, and which groups
-of which data it was trained on. So a checkpoint can be moved, and still be evaluated.
+of which data it was trained on. So a checkpoint can be moved, and still be evaluated. Hashes of all
+this are in it, and what is read is checked by them.
 
 There is no random state to keep: every draw is named by the seed and the step (`derive_seed`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Mapping
@@ -18,13 +20,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.models.model import Parameters
-from metaformer_cli.training.checkpoint_header import Header, read_header
+from metaformer_cli.training.checkpoint_header import (
+    DamagedError,
+    Header,
+    header_of,
+    naming_what_is_whole,
+    opened,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Progress:
         scores: of each episode since the last log line.
         others: what validations are compared with -> its leading score of each validation episode.
         best_scores: the best validation's, of each episode.
+        figures: every line of `metrics.jsonl`, which is written anew from them where it is damaged;
+            the last checkpoint alone holds them, for they depend on the clock.
     """
 
     step: int = 0
@@ -50,6 +59,7 @@ class Progress:
     scores: list[float] = field(default_factory=list)
     others: dict[str, list[float]] = field(default_factory=dict)
     best_scores: list[float] = field(default_factory=list)
+    figures: list[dict[str, float]] = field(default_factory=list)
 
     def after(self, step: int, losses: list[float], scores: list[float]) -> Progress:
         """Progress after one more outer step, with its episodes' figures."""
@@ -61,6 +71,10 @@ class Progress:
             mean = statistics.fmean(scores)
             return replace(self, best=mean, best_step=self.step, best_scores=scores, stale=0)
         return replace(self, stale=self.stale + 1)
+
+    def after_logging(self, figures: Mapping[str, float]) -> Progress:
+        """Progress after one more line of figures."""
+        return replace(self, figures=[*self.figures, {"step": self.step, **figures}])
 
     def without_best(self) -> Progress:
         """Progress of a run that goes on in another folder, where no best checkpoint is."""
@@ -101,7 +115,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         for name, tensor in members.items()
     }
     state, progress = dict(checkpoint.state), asdict(checkpoint.progress)
-    header = Header(dict(checkpoint.config), state, progress, dict(checkpoint.data))
+    config, data = dict(checkpoint.config), dict(checkpoint.data)
+    header = Header(config, state, progress, data, digest(tensors))
     with replacing(path) as stream:
         write(stream, tensors, header.metadata())
 
@@ -129,18 +144,53 @@ def write(stream: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str
     text += b" " * (-len(text) % 8)
     stream.write(len(text).to_bytes(8, "little") + text)
     for _, tensor in ordered:
-        stream.write(tensor.flatten().view(torch.uint8).numpy().data)
+        stream.write(content(tensor))
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names, types, shapes and numbers of tensors, in the order of their names.
+
+    100 MB take about 0.1 s.
+    """
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(content(tensor))
+    return found.hexdigest()
+
+
+def content(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor on the CPU, in the order of its elements."""
+    view: memoryview = tensor.flatten().view(torch.uint8).numpy().data
+    return view
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint, and check that it is what was written.
 
     Raises:
-        ValueError: it is missing, truncated, foreign, or of a newer format.
+        ValueError: it is missing, truncated, damaged, foreign, or of another format; the line says
+            what is whole beside it.
         OSError: it cannot be read.
     """
-    header = read_header(path)
-    tensors = safetensors.torch.load_file(path)
+    with naming_what_is_whole(path):
+        return _load(path)
+
+
+def whole_step(path: Path) -> int | None:
+    """The step of a checkpoint that is whole; None where it is not."""
+    try:
+        return _load(path).progress.step
+    except (ValueError, OSError):
+        return None
+
+
+def _load(path: Path) -> Checkpoint:
+    with opened(path, "pt") as file:  # once, or training might replace it in between
+        header = header_of(file, path)
+        tensors = {name: file.get_tensor(name) for name in file.offset_keys()}
+    if digest(tensors) != header.tensors:
+        raise DamagedError(f"{path} is damaged: its weights are not those that were written")
     groups: dict[str, dict[str, Tensor]] = {"meta": {}, "optimiser": {}}
     for name, tensor in tensors.items():
         group, _, member = name.partition("/")
@@ -148,24 +198,26 @@ def load(path: Path) -> Checkpoint:
             groups[group][member] = tensor
     return Checkpoint(
         **groups,
-        progress=_progress(header.progress, path),
+        progress=progress_of(header, path),
         config=header.config,
         state=header.state,
         data=header.data,
     )
 
 
-def _progress(values: Mapping[str, Any], path: Path) -> Progress:
-    expected = asdict(Progress())
+def progress_of(header: Header, path: Path) -> Progress:
+    """How far training had come, as a checkpoint's header says.
+
+    Raises:
+        DamagedError: it does not say.
+    """
+    values, expected = header.progress, asdict(Progress())
     if values.keys() != expected.keys() or any(
         type(values[name]) is not (float if name == "best" else type(value))
         for name, value in expected.items()
         if (name, values[name]) != ("best", None)
     ):
-        raise ValueError(
-            f"{path}: cannot tell how far training had come: the checkpoint is damaged; "
-            "give another one"
-        )
+        raise DamagedError(f"{path} is damaged: it does not say how far training had come")
     return Progress(**values)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.episode import Score
+from metaformer_cli.training.checkpoint import Progress
 
 
 class Metrics:
@@ -25,24 +25,27 @@ class Metrics:
     Args:
         run_dir: the run's folder.
         lead: the score that the bar shows.
-        step: where the run starts or resumes; lines after it, of a run that was killed, are cut.
+        begin: where the run starts or resumes, with the lines so far; later ones, of a run that was
+            killed, are cut.
         steps: where it will end.
         meta_batch: episodes a step; the bar counts episodes.
     """
 
     def __init__(
-        self, run_dir: Path, lead: Score, *, step: int, steps: int, meta_batch: int
+        self, run_dir: Path, lead: Score, begin: Progress, *, steps: int, meta_batch: int
     ) -> None:
         self._lead = lead
         self.path = run_dir / "metrics.jsonl"
-        cut_after(self.path, step)
+        restored = write_anew(self.path, begin.figures)
         with ExitStack() as stack:
-            self._lines = stack.enter_context(self.path.open("a", encoding="utf-8"))
-            self._events = stack.enter_context(SummaryWriter(str(run_dir), purge_step=step + 1))
+            self._lines = stack.enter_context(self.path.open("ab"))
+            self._events = stack.enter_context(
+                SummaryWriter(str(run_dir), purge_step=begin.step + 1)
+            )
             self._bar = stack.enter_context(
                 tqdm(
                     total=steps * meta_batch,
-                    initial=step * meta_batch,
+                    initial=begin.step * meta_batch,
                     desc="train",
                     unit=" episodes",
                     bar_format="{desc}: {percentage:3.0f}%|{bar}| "
@@ -51,10 +54,15 @@ class Metrics:
                 )
             )
             self._opened = stack.pop_all()
+        if restored:
+            self.say(
+                f"note     {self.path}: {restored:,} of {len(begin.figures):,} lines were missing "
+                "or damaged, and are restored from the checkpoint"
+            )
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Write one line, and one event a figure."""
-        self._lines.write(json.dumps({"step": step, **figures}) + "\n")
+        self._lines.write(_line({"step": step, **figures}))
         self._lines.flush()
         for name, value in figures.items():
             self._events.add_scalar(name, value, step)
@@ -98,36 +106,37 @@ class NoMetrics(Metrics):
         """Pass it over."""
 
 
-def cut_after(path: Path, step: int) -> None:
-    """Drop the lines of later steps than `step`, and what a kill left unfinished."""
-    if not path.exists():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
+def write_anew(path: Path, figures: Sequence[Mapping[str, float]]) -> int:
+    """Write all lines of `metrics.jsonl` as a checkpoint holds them, without those after it.
+
+    Args:
+        path: the file.
+        figures: of each line.
+
+    Returns:
+        How many of them were not there.
+    """
+    lines = [_line(own) for own in figures]
+    there = set(path.read_bytes().splitlines(keepends=True)) if path.is_file() else set()
     with replacing(path) as stream:
-        stream.writelines(line for line in lines if _step(line) <= step)
+        stream.writelines(lines)
+    return sum(line not in there for line in lines)
 
 
-def training_seconds(path: Path, meta_batch: int) -> float | None:
+def training_seconds(figures: Sequence[Mapping[str, float]], meta_batch: int) -> float | None:
     """How long the outer steps of a run took, without validation; None where nothing says so.
 
     Args:
-        path: of its `metrics.jsonl`, whose last logged step is the last that counts.
+        figures: of each line of its `metrics.jsonl`; the last logged step is the last that counts.
         meta_batch: episodes a step.
     """
-    if not path.exists():
-        return None
-    before, seconds = 0, 0.0
-    for line in path.read_bytes().splitlines(keepends=True):
-        if math.isfinite(_step(line)) and "episodes_per_second" in (figures := json.loads(line)):
-            seconds += (figures["step"] - before) * meta_batch / figures["episodes_per_second"]
-            before = figures["step"]
+    before, seconds = 0.0, 0.0
+    for own in figures:
+        if "episodes_per_second" in own:
+            seconds += (own["step"] - before) * meta_batch / own["episodes_per_second"]
+            before = own["step"]
     return seconds if before else None
 
 
-def _step(line: bytes) -> float:
-    """The step of a line; infinity where the line is no whole one."""
-    try:
-        step = json.loads(line)["step"] if line.endswith(b"\n") else math.inf
-    except (ValueError, TypeError, KeyError):
-        return math.inf
-    return step if isinstance(step, int) else math.inf
+def _line(figures: Mapping[str, float]) -> bytes:
+    return json.dumps(figures).encode() + b"\n"

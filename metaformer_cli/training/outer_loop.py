@@ -136,7 +136,7 @@ def meta_train(
             progress = replace(progress, others={START: scores, **compare_with()})
         best = progress.best is None or lead.better(mean, progress.best)
         progress = progress.after_validation(scores, best=best)
-        _report(found, progress, metrics, lead)
+        progress = _report(found, progress, metrics, lead)
         run.save(meta, optimiser, progress, judged=kept, best=best)
         return progress
 
@@ -300,10 +300,10 @@ def _log(progress: Progress, metrics: Metrics, lead: Score, *, lr: float, speed:
         "episodes_per_second": speed,
     }
     metrics.write(progress.step, figures)
-    return replace(progress, losses=[], scores=[])
+    return replace(progress.after_logging(figures), losses=[], scores=[])
 
 
-def _report(found: Evaluation, progress: Progress, metrics: Metrics, lead: Score) -> None:
+def _report(found: Evaluation, progress: Progress, metrics: Metrics, lead: Score) -> Progress:
     """Write and say what a validation found, beside what it is compared with."""
     step, mean, ci95 = progress.step, found.lead.mean, found.lead.ci95
     comparison, scores = Comparison(lead, progress.others), found.lead.per_episode
@@ -319,6 +319,7 @@ def _report(found: Evaluation, progress: Progress, metrics: Metrics, lead: Score
     else:
         best = ", the best so far" if progress.best_step == step else ""
         metrics.say(f"{line}{best}\n  {comparison.over_others(scores)}")
+    return progress.after_logging(figures)
 
 
 class _Clock:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metaformer_cli.atomic import replacing
+from metaformer_cli.atomic import replacing, sync_folder
 from metaformer_cli.models.model import Parameters
+from metaformer_cli.seal import sealed
 from metaformer_cli.training.checkpoint import Checkpoint, Progress, save
 from metaformer_cli.training.checkpoint_header import BEST, LAST, VALIDATED, validated
 from metaformer_cli.training.optimiser import AdamW
@@ -34,11 +35,6 @@ class Run:
     writes: bool = True
     keep: int = 0
 
-    @property
-    def has_best(self) -> bool:
-        """Whether a best checkpoint has been written."""
-        return (self.folder / "checkpoints" / BEST).exists()
-
     def begin(self, config_yaml: str) -> None:
         """Make the folder, or clear away what a kill left in it; write what people may read.
 
@@ -53,7 +49,9 @@ class Run:
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
         with replacing(self.folder / "config.yaml") as stream:
-            stream.write(config_yaml.encode())
+            stream.write(sealed(config_yaml).encode())
+        for folder in (self.folder, self.folder.parent):
+            sync_folder(folder)  # or a power cut takes the folders that were made
 
     def save(
         self,
@@ -84,7 +82,8 @@ class Run:
         if self.writes:
             checkpoint = Checkpoint(meta, state, progress, self.config, self.state, self.data)
             if judged is not None:
-                without_moments = replace(checkpoint, meta=judged, optimiser={})
+                lasting = replace(progress, figures=[])
+                without_moments = replace(checkpoint, meta=judged, optimiser={}, progress=lasting)
                 if self.keep and progress.step:  # untrained weights are for no average
                     save(folder / VALIDATED.format(progress.step), without_moments)
                     for old in validated(folder)[: -self.keep]:

@@ -45,7 +45,9 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
         folder = Path(name)
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "config.yaml").touch()
-        header = Header(asdict(config), state={"task": "", "model": ""}, progress={}, data={})
+        header = Header(
+            asdict(config), state={"task": "", "model": ""}, progress={}, data={}, tensors=""
+        )
         for kind in checkpoints:
             file = folder / "checkpoints" / f"{kind}.safetensors"
             save_file({"x": np.zeros(9)}, file, metadata=header.metadata())

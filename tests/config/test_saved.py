@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -15,6 +17,7 @@ from metaformer_cli.config.saved import (
     to_yaml,
 )
 from metaformer_cli.config.schema import DataCommand
+from metaformer_cli.seal import sealed
 
 
 def test_a_run_folder_means_its_best_checkpoint_then_its_last(make_run):
@@ -44,7 +47,23 @@ def test_resuming_asks_for_the_last_checkpoint_of_a_folder_or_for_a_file(make_ru
     with pytest.raises(ValueError, match=r"last\.safetensors is not a whole safetensors file"):
         read_resumed_config("run")
     last.unlink()
+    with pytest.raises(ValueError, match=r"last\.safetensors is not there, and .*best.* init="):
+        read_resumed_config("run")
+
+
+def test_before_the_first_checkpoint_a_run_is_what_its_config_yaml_says(make_run):
+    folder = make_run(checkpoints=())
+    (folder / "config.yaml").unlink()
     assert read_resumed_config("run") is None
+    tree = {"task": {"name": "fewshot_text"}, "data": {"name": "builtin"}, "seed": 5}
+    config = build({**tree, "model": {"name": "transformer"}}, DataCommand)
+    (folder / "config.yaml").write_text(sealed(to_yaml(config)))
+    assert read_resumed_config("run") == asdict(config)
+    for damage in ("", "seed: 5\n", (folder / "config.yaml").read_text().replace("5", "6", 1)):
+        (folder / "config.yaml").write_text(damage)
+        with pytest.raises(ValueError, match=r"config\.yaml is damaged.* train anew") as refused:
+            read_resumed_config("run")
+        assert "\n" not in str(refused.value)
 
 
 def test_a_folder_holds_a_run_once_one_has_begun(make_run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from metaformer_cli.training.checkpoint_header import FORMAT, KEY, Header, read_header
+from metaformer_cli.training.checkpoint_header import FORMAT, KEY, SHA256, Header, read_header
 
 
 def written(folder: Path, header: Any) -> Path:
     file = folder / "x.safetensors"
-    save_file({"x": np.zeros(1)}, file, metadata={KEY: json.dumps(header)})
+    text = json.dumps(header)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    save_file({"x": np.zeros(1)}, file, metadata={KEY: text, SHA256: sha256})
     return file
 
 
@@ -24,6 +27,7 @@ SOUND: dict[str, Any] = {
     "state": {"task": "{}", "model": ""},
     "progress": {"step": 3},
     "data": {"name": "builtin"},
+    "tensors": "0f",
 }
 
 
@@ -40,13 +44,13 @@ def test_what_is_written_is_read(tmp_path):
             {"format": 1, "config": {}, "tokenizer": "", "progress": {}},
             "an older metaformer .*anew",
         ),
-        ({"format": FORMAT + 1, **SOUND}, r"has checkpoint format 4: .*upgrade metaformer-cli"),
-        ({"format": FORMAT, **SOUND, "state": "text"}, "holds no readable configuration"),
-        ({"format": FORMAT, **SOUND, "progress": 3}, "holds no readable configuration"),
-        ({"format": FORMAT, **SOUND, "data": []}, "holds no readable configuration"),
-        ({"format": FORMAT, **SOUND, "state": {"task": 1}}, "holds no readable configuration"),
-        ({"format": "3", **SOUND}, "holds no readable configuration"),
-        ([], "holds no readable configuration"),
+        ({"format": FORMAT + 1, **SOUND}, r"has checkpoint format 5: .*upgrade metaformer-cli"),
+        ({"format": FORMAT, **SOUND, "state": "text"}, "its header is not what was written"),
+        ({"format": FORMAT, **SOUND, "progress": 3}, "its header is not what was written"),
+        ({"format": FORMAT, **SOUND, "data": []}, "its header is not what was written"),
+        ({"format": FORMAT, **SOUND, "state": {"task": 1}}, "its header is not what was written"),
+        ({"format": "3", **SOUND}, "its header is not what was written"),
+        ([], "its header is not what was written"),
     ],
 )
 def test_another_header_is_refused_in_one_line(header, said, tmp_path):
