@@ -169,7 +169,7 @@ def trained_seconds(entry: Entry) -> float | None:
     try:
         figures = progress_of(read_header(last), last).figures
     except ValueError as error:
-        print_wrapped("note", f"how long it was trained is not known: {error}")
+        print(f"note     how long it was trained is not known: {error}")
         return None
     return training_seconds(figures, entry.trained["train"]["meta_batch"])
 

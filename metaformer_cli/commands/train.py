@@ -307,7 +307,7 @@ def restore(
     if whole_step(best) is not None:
         return resumed.progress
     if best.exists():
-        print_wrapped("note", f"{best} is damaged: the next validation is the best so far")
+        print(f"note     {best} is damaged: the next validation is the best so far")
     return resumed.progress.without_best()
 
 

@@ -162,8 +162,9 @@ def _remedy(file: Path) -> str:
         return "give another one, or train anew"
     first, *others = (f"{own}, of step {step}" for own, step in whole.items())
     also = f" (so is {others[0]})" if others else ""
-    goes_on = file.name == BEST and file.with_name(LAST) in whole
-    use = "resume=RUN to go on" if goes_on else "init=FILE to start a new run from its weights"
+    use = "init=FILE to start a new run from its weights"
+    if file.name == BEST and (step := whole.get(file.with_name(LAST))) is not None:
+        use = f"resume=RUN to train on, beyond step {step}"
     return f"whole is {first}{also}: give ckpt=FILE to judge it, or {use}"
 
 

@@ -56,8 +56,8 @@ class Metrics:
             self._opened = stack.pop_all()
         if restored:
             self.say(
-                f"note     {self.path}: {restored:,} of {len(begin.figures):,} lines were missing "
-                "or damaged, and are restored from the checkpoint"
+                f"note     {self.path}: {restored:,} of {len(begin.figures):,} lines were not "
+                "there, or damaged: written anew from the checkpoint"
             )
 
     def write(self, step: int, figures: dict[str, float]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 import yaml
+
+from metaformer_cli.training.checkpoint import load, save
 
 BEST = "checkpoints/best.safetensors"
 SHORT = ("train.steps=1", "train.valid_episodes=2", "train.meta_batch=1", "task.ways=3")
@@ -63,10 +66,8 @@ def test_untrained_means_before_this_run(from_tiny, metaformer, tiny_run, tmp_pa
     theirs = ("learner=fomaml", "learner.learn_rates=false", "learner.inner_steps=5")
     stripped = tmp_path / "stripped"
     shutil.copytree(run, stripped)
-    tensors = safetensors.torch.load_file(run / BEST)
-    start = {name: meta(tiny_run)[name] for name in tensors}
-    with safetensors.safe_open(run / BEST, framework="np") as file:
-        safetensors.torch.save_file(start, stripped / BEST, file.metadata())
+    trained, start = load(run / BEST), load(tiny_run / BEST).meta
+    save(stripped / BEST, replace(trained, meta={name: start[name] for name in trained.meta}))
     answer = metaformer("eval", f"ckpt={stripped}", *words, *theirs, f"run_dir={tmp_path / 'b'}")
     (other,) = (tmp_path / "b").glob("eval-*.json")
     untrained = json.loads(found.read_text())["beside"]["untrained"]["per_episode"]

