@@ -192,7 +192,7 @@ def _refuse_changes(
     for key in keys:
         if new.get(key) != old.get(key):
             raise ValueError(
-                f"{key}={new.get(key)} was given, but the checkpoint was trained with "
+                f"{key}={new.get(key)} was given, but the run was made with "
                 f"{key}={old.get(key)}, which cannot change: leave {key} out, or train anew"
             )
 

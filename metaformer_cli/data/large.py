@@ -141,6 +141,7 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
         except (ValueError, OSError) as error:
             found.note(f"{error}; built anew")
             shutil.rmtree(folder)
+            _mapped.cache_clear()
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         aside = cache / f".{folder.name}.{secrets.token_hex(4)}.tmp"

@@ -12,7 +12,9 @@ from safetensors.numpy import save_file
 
 from metaformer_cli.config.build import build
 from metaformer_cli.config.registry import use_plugins
+from metaformer_cli.config.saved import to_yaml
 from metaformer_cli.config.schema import TrainCommand
+from metaformer_cli.seal import sealed
 from metaformer_cli.training.checkpoint_header import Header
 
 MakeRun = Callable[..., Path]
@@ -44,7 +46,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
         config = build({**tree, **changes}, TrainCommand)
         folder = Path(name)
         (folder / "checkpoints").mkdir(parents=True)
-        (folder / "config.yaml").touch()
+        (folder / "config.yaml").write_text(sealed(to_yaml(config)))
         header = Header(
             asdict(config), state={"task": "", "model": ""}, progress={}, data={}, tensors=""
         )

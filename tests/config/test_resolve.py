@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from metaformer_cli.config.options import options
 from metaformer_cli.config.resolve import Composed, resolve
 from metaformer_cli.config.schema import TrainCommand
+from metaformer_cli.training.checkpoint_header import read_header
 
 DEFAULT: dict[str, dict[str, Any]] = {
     "train": {"train": {}, "resume": False, "run_dir": None},
@@ -110,13 +113,24 @@ def test_what_was_accepted_once_is_not_accepted_again(make_run):
 def test_resuming_what_is_not_there(make_run):
     make_run("begun", checkpoints=())
     assert resolved("train", resume=True, run_dir="new").resume is False
-    assert resolved("train", resume=True, run_dir="begun").resume is False
     with pytest.raises(ValueError, match="does not exist"):
         resolved("train", resume="missing")
-    with pytest.raises(ValueError, match="holds no checkpoint"):
+    with pytest.raises(ValueError, match=r"holds no checkpoint.* give run_dir=begun resume=true"):
         resolved("train", resume="begun")
     with pytest.raises(ValueError, match="give run_dir=FOLDER"):
         resolved("train", resume=True)
+
+
+def test_a_run_without_a_checkpoint_begins_anew_by_its_config_yaml_and_says_so(make_run, caplog):
+    make_run("begun", checkpoints=())
+    with caplog.at_level("INFO"):
+        config = resolved("train", resume=True, run_dir="begun", train__patience=9)
+    assert (config.resume, config.run_dir) == (False, "begun")
+    assert (config.seed, config.model["width"], config.train.steps) == (3, 8, 7)
+    assert config.train.patience == 9, "what a resumed run may change is taken as it is given"
+    assert "begun holds no checkpoint yet: it begins anew, by its config.yaml" in caplog.text
+    with pytest.raises(ValueError, match=r"seed=4 was given, but .* seed=3"):
+        resolved("train", resume=True, run_dir="begun", seed=4)
 
 
 def test_a_resumed_run_may_go_on_in_a_new_folder_but_not_in_another_runs(make_run):
@@ -176,10 +190,9 @@ def test_predict_changes_nothing_else_of_task_data_and_model(typed, said, make_r
 
 
 def test_a_saved_configuration_that_does_not_fit_the_schema_is_one_line(make_run):
-    folder = make_run()
-    file = folder / "checkpoints" / "best.safetensors"
-    foreign = file.read_bytes().replace(b'inner_lr\\"', b'inner_xx\\"')
-    assert foreign != file.read_bytes()
-    file.write_bytes(foreign)
+    file = make_run() / "checkpoints" / "best.safetensors"
+    header = read_header(file)
+    header.config["learner"]["inner_xx"] = header.config["learner"].pop("inner_lr")
+    save_file({"x": np.zeros(9)}, file, metadata=header.metadata())
     with pytest.raises(ValueError, match=r"saved in run: unknown option learner\.inner_xx"):
         resolved("eval", ckpt="run")

@@ -139,6 +139,20 @@ def test_a_store_is_built_once_and_anew_for_other_texts_or_another_reading(
 
 
 @pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("name", ["text.npy", "rows.npy", "facts.json", "SHA256SUMS"])
+def test_a_store_that_is_damaged_is_built_anew_and_that_is_said(texts, tmp_path, name):
+    load(texts, tmp_path)
+    (built,) = (tmp_path / "folder").iterdir()
+    content = (built / name).read_bytes()
+    (built / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again = load(texts, tmp_path)
+    assert tuple(again.groups["a"]) == tuple((f"a {i} é",) for i in range(50))
+    assert [note for note in again.notes if f"{built / name} is damaged" in note]
+    assert (built / name).read_bytes() == content
+    assert not [note for note in load(texts, tmp_path).notes if " is damaged: " in note]
+
+
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError("no space left on device")])
 def test_a_build_that_is_cut_off_leaves_nothing(texts, tmp_path, monkeypatch, stop):
     with monkeypatch.context() as patch:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from metaformer_cli.models.pretrained import FILES, PretrainedClassifier
+from metaformer_cli.seal import SUMS
 
 ARCHITECTURES = ("bert", "distilbert", "roberta", "modernbert", "gpt2", "mpnet")
-MODULES = ("1_Pooling", "modules.json", "sentence_bert_config.json")
+MODULES = ("1_Pooling", "modules.json", "sentence_bert_config.json", SUMS)
 TEXTS = ["wake me at 7 o'clock, please", "Café 🙂", "play"]
 
 
@@ -68,6 +69,24 @@ def test_with_lora_the_frozen_weights_are_read_from_the_folder(pretrained_folder
     for name, value in whole.named_parameters():
         assert torch.equal(found[name], value)
         assert found[name].requires_grad == (not name.startswith("encoder."))
+
+
+@pytest.mark.parametrize(
+    "name", [*FILES, "model.safetensors", *MODULES[1:], "1_Pooling/config.json"]
+)
+def test_what_was_exported_and_damaged_is_refused_by_the_name_of_its_file(
+    pretrained_folder, tmp_path, name
+):
+    model, saved = make(pretrained_folder("bert")), tmp_path / "saved"
+    model.export(saved, lambda: dict(model.named_parameters()))
+    bring(saved)
+    content = bytearray((saved / name).read_bytes())
+    content[-9] ^= 1
+    (saved / name).write_bytes(content)
+    for read in (PretrainedClassifier.bring, PretrainedClassifier.pin):
+        with pytest.raises(ValueError, match=rf"model\.path=.*{name} is damaged") as refused:
+            read(path=str(saved), sha256=None)
+        assert "\n" not in str(refused.value)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
