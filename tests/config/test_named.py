@@ -106,7 +106,7 @@ def test_a_checkpoint_keeps_its_size(resolved, make_run):
     resumed = resolved("train", "run_dir=run", "resume=true", "model/size=tiny")
     assert resumed.model == same.model
     said = refusal(resolved, "eval", "ckpt=run", "model/size=small")
-    assert "model.width=256 was given, but the checkpoint was trained with model.width=128" in said
+    assert "model.width=256 was given, but the run was made with model.width=128" in said
     files = ("support=a.csv", "query=b.csv", "out=c.csv", "model/size=tiny")
     said = refusal(resolved, "predict", "ckpt=run", *files)
     assert said.startswith("model/size: predict takes the model from the checkpoint")

@@ -88,7 +88,7 @@ def test_resuming_takes_the_saved_configuration_and_what_was_typed_on_top(typed,
 )
 def test_resuming_refuses_what_would_make_it_another_run(typed, make_run):
     make_run()
-    with pytest.raises(ValueError, match=r"was given, but the checkpoint was trained with .*anew"):
+    with pytest.raises(ValueError, match=r"was given, but the run was made with .*anew"):
         resolved("train", resume="run", **typed)
 
 
