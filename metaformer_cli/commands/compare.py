@@ -135,7 +135,8 @@ def judged_entry(entry: Entry, candidate: Candidate, before: Sequence[Judgement]
     step, seconds = None, None
     if entry.trained is not None and candidate.file is not None:
         step = trained_steps(candidate.file)
-        seconds = trained_seconds(entry)
+        meta_batch = entry.trained["train"]["meta_batch"]
+        seconds = trained_seconds(run_folder(entry.word), meta_batch)
     facts = {**candidate.judged.facts, "episodes_sha256": fingerprint}
     return Judgement(
         entry,
@@ -158,20 +159,25 @@ def trained_steps(file: Path) -> int:
     return step if isinstance(step, int) else 0
 
 
-def trained_seconds(entry: Entry) -> float | None:
-    """How long a run's outer steps took; None where its last checkpoint does not say."""
+def trained_seconds(run: Path, meta_batch: int) -> float | None:
+    """How long a run's outer steps took; None where its last checkpoint does not say.
+
+    Args:
+        run: its folder.
+        meta_batch: episodes a step.
+    """
     from metaformer_cli.training.checkpoint import progress_of
     from metaformer_cli.training.metrics import training_seconds
 
-    last = run_folder(entry.word) / "checkpoints" / LAST
-    if entry.trained is None or not last.exists():
+    last = run / "checkpoints" / LAST
+    if not last.exists():
         return None
     try:
         figures = progress_of(read_header(last), last).figures
     except ValueError as error:
         print(f"note     how long it was trained is not known: {error}")
         return None
-    return training_seconds(figures, entry.trained["train"]["meta_batch"])
+    return training_seconds(figures, meta_batch)
 
 
 def table_of(setting: str, line_up: LineUp, judged: Sequence[Judgement]) -> Table:

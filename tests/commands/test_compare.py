@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from metaformer_cli.commands.compare import trained_seconds
+from metaformer_cli.training.checkpoint_header import LAST
 from tests.commands.conftest import metaformer_here
 
 SHORT = ["train.steps=2", "train.eval_every=2", "train.valid_episodes=2", "train.warmup_steps=0"]
@@ -175,3 +177,16 @@ def test_eval_shows_more_inner_steps_and_counts_as_many_as_before(metaformer, ru
     assert found[0]["loss"] == found[1]["loss"]
     assert found[0]["beside"] == found[1]["beside"], "others take their own steps"
     assert "after 0, 1, … inner steps (2 of them count):" in answer.out
+
+
+def test_where_the_last_checkpoint_is_damaged_the_time_of_training_is_not_known_and_that_is_said(
+    tiny_run, tmp_path, capsys
+):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    assert (trained_seconds(run, 2) or 0) > 0
+    last = run / "checkpoints" / LAST
+    last.write_bytes(last.read_bytes()[:-1])
+    assert trained_seconds(run, 2) is None
+    assert f"is not known: {last} is not a whole safetensors file" in capsys.readouterr().out
+    last.unlink()
+    assert trained_seconds(run, 2) is None
