@@ -113,12 +113,14 @@ def _from_yaml(file: Path) -> dict[str, Any]:
         ValueError: it is not that any more.
     """
     try:
-        values = OmegaConf.to_container(OmegaConf.create(unsealed(file)))
+        text = unsealed(file)
     except ValueError as error:
         raise ValueError(
             f"{error}; the run holds no checkpoint yet: train anew, in another run_dir"
         ) from None
-    assert isinstance(values, dict)
+    values = OmegaConf.to_container(OmegaConf.create(text))
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} holds no options: expected what metaformer train wrote there")
     return {str(key): value for key, value in values.items()}
 
 

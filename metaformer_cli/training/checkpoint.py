@@ -212,13 +212,21 @@ def progress_of(header: Header, path: Path) -> Progress:
         DamagedError: it does not say.
     """
     values, expected = header.progress, asdict(Progress())
-    if values.keys() != expected.keys() or any(
-        type(values[name]) is not (float if name == "best" else type(value))
+    sound = values.keys() == expected.keys() and all(
+        type(values[name]) is (float if name == "best" else type(value))
         for name, value in expected.items()
         if (name, values[name]) != ("best", None)
-    ):
+    )
+    if not sound or not all(map(_is_line, values["figures"])):
         raise DamagedError(f"{path} is damaged: it does not say how far training had come")
     return Progress(**values)
+
+
+def _is_line(figures: object) -> bool:
+    """Whether that is a line of `metrics.jsonl`."""
+    if not isinstance(figures, dict) or type(figures.get("step")) is not int:
+        return False
+    return all(type(value) in (int, float) for value in figures.values())
 
 
 def fit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> Parameters:

@@ -132,8 +132,8 @@ def training_seconds(figures: Sequence[Mapping[str, float]], meta_batch: int) ->
     """
     before, seconds = 0.0, 0.0
     for own in figures:
-        if "episodes_per_second" in own:
-            seconds += (own["step"] - before) * meta_batch / own["episodes_per_second"]
+        if (speed := own.get("episodes_per_second", 0)) > 0:
+            seconds += (own["step"] - before) * meta_batch / speed
             before = own["step"]
     return seconds if before else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,7 +48,7 @@ class Run:
         checkpoints.mkdir(parents=True, exist_ok=True)
         for folder in (self.folder, checkpoints):
             for leftover in folder.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         with replacing(self.folder / "config.yaml") as stream:
             stream.write(sealed(config_yaml).encode())
         for folder in (self.folder, self.folder.parent):

@@ -204,6 +204,9 @@ def progress(**changes: object) -> dict[str, object]:
         (foreign(metadata(progress=progress(losses=None))), "how far training had come"),
         (foreign(metadata(progress=progress(best="0.5"))), "how far training had come"),
         (foreign(metadata(progress=progress(step=None))), "how far training had come"),
+        (foreign(metadata(progress=progress(figures=[1]))), "how far training had come"),
+        (foreign(metadata(progress=progress(figures=[{"loss": 1.0}]))), "how far training had"),
+        (foreign(metadata(progress=progress(figures=[{"step": 1, "a": ""}]))), "how far training"),
     ],
 )
 def test_what_is_no_checkpoint_gets_one_line(tmp_path, content, message):

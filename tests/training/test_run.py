@@ -106,11 +106,13 @@ def test_what_a_kill_in_the_middle_of_a_write_leaves_is_cleared_away(run):
     run.save(META, optimiser(), Progress(1))
     for name in (".config.yaml.0123abcd.tmp", "checkpoints/.last.safetensors.0123abcd.tmp"):
         (run.folder / name).write_bytes(b"half")
+    (run.folder / ".pretrained.0123abcd.new.tmp").mkdir()
+    (run.folder / ".pretrained.0123abcd.new.tmp" / "config.json").touch()
     (run.folder / "notes.tmp").write_text("the user's own")
     assert load(run.folder / "checkpoints" / LAST).progress.step == 1
     run.begin("seed: 0\n")
-    left = {path.name for path in run.folder.rglob("*") if path.is_file()}
-    assert left == {"config.yaml", LAST, "notes.tmp"}
+    left = {path.name for path in run.folder.rglob("*")}
+    assert left == {"config.yaml", "checkpoints", LAST, "notes.tmp"}
 
 
 def test_so_many_of_the_last_validated_weights_are_kept_as_one_asks_for(tmp_path):
