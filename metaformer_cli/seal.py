@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-SUMS: Final = "SHA256SUMS"  # as `sha256sum` writes it, and checks it with -c
+SUMS: Final = "metaformer.sha256"  # lines of `sha256sum`, which checks them with -c
 _LAST: Final = "# sha256 of all above: "
 
 

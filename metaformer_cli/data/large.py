@@ -4,7 +4,7 @@
     rows.npy    int64 [R, 2]: where the sound passages start and end in it, group by group
     books.npy   int64 [R]: which book each is of, where books are kept apart
     facts.json  the groups and their numbers of rows, what was left out, the files and their hashes
-    SHA256SUMS  the hashes of these
+    metaformer.sha256  the hashes of these
 
 They are mapped into memory: what is drawn is read, and the system forgets it when memory is short.
 A store is known by a hash of the files and of how they are read, so other texts make another one;

@@ -139,7 +139,7 @@ def test_a_store_is_built_once_and_anew_for_other_texts_or_another_reading(
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("name", ["text.npy", "rows.npy", "facts.json", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["text.npy", "rows.npy", "facts.json", "metaformer.sha256"])
 def test_a_store_that_is_damaged_is_built_anew_and_that_is_said(texts, tmp_path, name):
     load(texts, tmp_path)
     (built,) = (tmp_path / "folder").iterdir()
