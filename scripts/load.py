@@ -2,11 +2,11 @@
 
     python scripts/load.py [ROWSxCLASSES ...]
 
-Without sizes: 10,000, 100,000 and 1,000,000 rows of 150 classes, and 200,000 of 20,000. Writes a CSV
-of made-up texts of 8 to 12 words, runs `data`, `train` and `predict` on it as processes of their own,
-and prints a table in Markdown: seconds on the clock and of the processor, and the most memory that
-the process held. `predict` labels as many rows with five classes. It takes the package of the folder
-that it is called in, so that two checkouts can be compared:
+Without sizes: 10,000, 100,000 and 1,000,000 rows of 150 classes, and 200,000 of 20,000. Writes a
+CSV of made-up texts of 8 to 12 words, runs `data`, `train` and `predict` on it as processes of
+their own, and prints a table in Markdown: seconds on the clock and of the processor, and the most
+memory that the process held. `predict` labels as many rows with five classes. It takes the package
+of the folder that it is called in, so that two checkouts can be compared:
 
     cd ../another && python ../this/scripts/load.py
 """

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 from metaformer_cli.data.problems import Problems
 
@@ -17,6 +22,7 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 FALLBACK = "cp1252"  # what Excel and older programs write in Western Europe and America
+PIECE = 1 << 20  # bytes, or characters, of a large file at a time
 MOST_BEYOND = 0.3  # of the characters that are not blank: Western languages have about a tenth
 REMEDY = "save it as UTF-8, or name the encoding of a data set with data.encoding="
 
@@ -38,13 +44,106 @@ def read_text(path: str | Path, found: Problems | None = None, encoding: str | N
     Raises:
         ValueError: no such file, a folder, or bytes that are no text, with their line.
     """
-    path = Path(path)
+    with _opened(Path(path)) as stream:
+        return decoded(stream.read(), Path(path), found, encoding)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read, or one line of why not."""
     try:
-        return decoded(path.read_bytes(), path, found, encoding)
+        with path.open("rb") as stream:
+            yield stream
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder: expected a file") from None
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file of sound text that is never held as a whole; it can be read more than once.
+
+    Attributes:
+        path: of the file.
+        encoding: as it was found.
+        blank: whether there is nothing but white space in it.
+    """
+
+    path: Path
+    encoding: str
+    blank: bool
+
+    def pieces(self) -> Iterator[str]:
+        """All characters as they stand, `PIECE` at a time, without a byte order mark."""
+        with self._text(newline="") as stream:
+            while piece := stream.read(PIECE):
+                yield piece
+
+    def lines(self) -> Iterator[str]:
+        r"""All lines, whether they end at LF, CRLF or CR; each ends at LF here."""
+        with self._text(newline=None) as stream:
+            yield from stream
+
+    @contextmanager
+    def _text(self, newline: str | None) -> Iterator[TextIO]:
+        with self.path.open(encoding=self.encoding, newline=newline) as stream:
+            if stream.read(1) != "\ufeff":
+                stream.seek(0)
+            yield stream
+
+
+def text_file(
+    path: str | Path, found: Problems | None = None, encoding: str | None = None
+) -> TextFile:
+    """Checks a text file a piece at a time: `read_text` for what may be large.
+
+    Raises:
+        ValueError: as `read_text`.
+    """
+    path = Path(path)
+    with _opened(path) as stream:
+        marked = _marked(stream.read(4))
+    file = TextFile(path, (marked or "utf-8") if encoding is None else encoding, blank=True)
+    blank, letters, lines = True, 0, 0
+    try:
+        for piece in file.pieces():
+            _refuse_nul(piece, path, letters, lines)
+            blank = blank and not piece.strip()
+            letters += len(piece)
+            lines += piece.count("\n")
+    except LookupError:
+        raise _unknown(encoding) from None
+    except UnicodeError:  # says where, or which encoding it is
+        blank = not read_text(path, found, encoding).strip()
+        if encoding is None:
+            return TextFile(path, FALLBACK, blank)
+        # UTF-16 and UTF-32 without a mark: a whole text is taken to be in this machine's order
+        order = {"little": "le", "big": "be"}[sys.byteorder]
+        return TextFile(path, f"{codecs.lookup(encoding).name}-{order}", blank)
+    _note_mark(marked, path, found, encoding)
+    return replace(file, blank=blank)
+
+
+def _marked(data: bytes) -> str | None:
+    """The encoding that a byte order mark says."""
+    return next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+
+
+def _note_mark(
+    marked: str | None, path: Path, found: Problems | None, encoding: str | None
+) -> None:
+    if found and encoding is None and marked not in (None, "utf-8"):
+        found.note(f"{path} is read as {marked}, as its byte order mark says")
+
+
+def _refuse_nul(text: str, path: Path, letters: int = 0, lines: int = 0) -> None:
+    """Refuse a part of a file, behind so many characters and lines, that no text can be."""
+    if (nul := text.find("\0")) >= 0:
+        raise ValueError(
+            f"{path}:{lines + text.count(chr(10), 0, nul) + 1}: character {letters + nul} is NUL: "
+            f"expected text, and this is a binary file or in another encoding; {REMEDY}"
+        )
 
 
 def decoded(
@@ -62,28 +161,27 @@ def decoded(
     Raises:
         ValueError: they are no text in that encoding, or a NUL says that they are none at all.
     """
-    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
-    if found and encoding is None and marked not in (None, "utf-8"):
-        found.note(f"{path} is read as {marked}, as its byte order mark says")
+    marked = _marked(data)
+    _note_mark(marked, path, found, encoding)
     name = (marked or "utf-8") if encoding is None else encoding
     try:
         text = data.decode(name).removeprefix("\ufeff")
     except LookupError:
-        raise ValueError(
-            f"data.encoding={encoding}: Python knows no text in it; expected a name such as utf-8, "
-            "cp1252, utf-16 or gb18030"
-        ) from None
+        raise _unknown(encoding) from None
     except UnicodeError as error:
         start = error.start if isinstance(error, UnicodeDecodeError) else 0
         if found and encoding is None and marked is None and b"\0" not in data:
             return _guessed(data, start, path, found)
         raise ValueError(f"{_not(name, data, start, path)}: {REMEDY}") from None
-    if (nul := text.find("\0")) >= 0:
-        raise ValueError(
-            f"{path}:{text.count(chr(10), 0, nul) + 1}: character {nul} is NUL: expected text, and "
-            f"this is a binary file or in another encoding; {REMEDY}"
-        )
+    _refuse_nul(text, path)
     return text
+
+
+def _unknown(encoding: str | None) -> ValueError:
+    return ValueError(
+        f"data.encoding={encoding}: Python knows no text in it; expected a name such as utf-8, "
+        "cp1252, utf-16 or gb18030"
+    )
 
 
 def _guessed(data: bytes, start: int, path: Path, found: Problems) -> str:

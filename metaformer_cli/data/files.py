@@ -1,21 +1,21 @@
 """Tables in CSV, TSV and JSON lines: all their fields, with the line of every record.
 
-A file is held in memory. What is wrong with a row is counted and named, never passed over.
+A file is read row by row. What is wrong with a row is counted and named, never passed over.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.delimited import DELIMITERS, split, table
-from metaformer_cli.data.encoding import read_text
+from metaformer_cli.data.encoding import TextFile, text_file
 from metaformer_cli.data.problems import Problems, counted, did_you_mean
 
 KINDS = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl"}
@@ -86,7 +86,8 @@ def read_records(
 
     Args:
         path: the file.
-        found: takes rows that are malformed, and what must be said of the file.
+        found: takes rows that are malformed, and what must be said of the file; all of it when the
+            last record is read.
         kind: "csv" (comma, tab or semicolon, as the header shows; a .tsv file: tab) or "jsonl";
             None: as the file's suffix says.
         required: fields that the header, or every JSON line, must have.
@@ -97,12 +98,12 @@ def read_records(
     """
     path = Path(path)
     kind = kind or kind_of(path)
-    text = read_text(path, found, encoding)
-    if not text.strip():
+    file = text_file(path, found, encoding)
+    if file.blank:
         raise ValueError(f"{path} is empty: expected at least one record")
     read = _csv_records if kind == "csv" else _jsonl_records
     faults, record = found.found, None
-    for record in read(path, text, required, found):
+    for record in read(file, required, found):
         yield record
     if record is None and found.found == faults:
         raise ValueError(f"{path} has a header and no rows: expected at least one record")
@@ -190,24 +191,23 @@ def require_fields(required: Sequence[str], fields: Sequence[str], source: str) 
             )
 
 
-def _csv_records(
-    path: Path, text: str, required: Sequence[str], found: Problems
-) -> Iterator[Record]:
+def _csv_records(file: TextFile, required: Sequence[str], found: Problems) -> Iterator[Record]:
     """Reads CSV or TSV: the header names the fields of every row."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text, required)
-    header, *rows = table(text, str(path), delimiter, found)
+    path = file.path
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(file, required)
+    rows = table(file.pieces, str(path), delimiter, found)
+    header = next(rows)
     fields = [cell.strip() for cell in header.cells]
     source = f"{path}:{header.line}"
     require_fields(required, [field for field in fields if field], source)
     for field in required:
         if fields.count(field) > 1:
             raise ValueError(f"{source}: two columns are named {field!r}; rename one")
-    filled = [
-        sum(number < len(row.cells) and bool(row.cells[number].strip()) for row in rows)
-        if not field
-        else 0
-        for number, field in enumerate(fields)
-    ]
+    filled = [0] * len(fields)
+    if nameless := [number for number, field in enumerate(fields) if not field]:
+        for row in islice(table(file.pieces, str(path), delimiter, Problems()), 1, None):
+            for number in nameless:
+                filled[number] += number < len(row.cells) and bool(row.cells[number].strip())
     names = _column_names(fields, filled, str(path), found)
     for row in rows:
         cells = row.cells + [""] * (len(fields) - len(row.cells))
@@ -246,29 +246,27 @@ def _column_names(
     return names
 
 
-def _delimiter(text: str, required: Sequence[str]) -> str:
+def _delimiter(file: TextFile, required: Sequence[str]) -> str:
     """The delimiter under which the header has the required fields; else the most fields."""
 
     def fit(delimiter: str) -> tuple[int, int]:
-        first = next(split(text, delimiter, quotes=True))
+        first = next(split(file.pieces(), delimiter, quotes=True))
         if first.fault:
-            first = next(split(text, delimiter, quotes=False))
+            first = next(split(file.pieces(), delimiter, quotes=False))
         header = [cell.strip() for cell in first.cells]
         return sum(field in header for field in required), len(header)
 
     return max(DELIMITERS, key=fit)
 
 
-def _jsonl_records(
-    path: Path, text: str, required: Sequence[str], found: Problems
-) -> Iterator[Record]:
+def _jsonl_records(file: TextFile, required: Sequence[str], found: Problems) -> Iterator[Record]:
     """Reads JSON lines: an object a line; blank lines are passed over."""
     seen: dict[str, None] = {}  # all fields, in order
     first = ""
-    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+    for number, line in enumerate(file.lines(), start=1):
         if not line.strip():
             continue
-        source = f"{path}:{number}"
+        source = f"{file.path}:{number}"
         try:
             value = _object(line)
         except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from metaformer_cli.data.problems import Problems
 def read(text: str, delimiter: str = "\t") -> tuple[list[list[str]], Problems]:
     """The cells of the rows under the header, and what was found."""
     found = Problems()
-    return [row.cells for row in table(text, "a", delimiter, found)[1:]], found
+    return [row.cells for row in table(lambda: [text], "a", delimiter, found)][1:], found
 
 
 def test_an_odd_quote_in_tsv_merges_no_rows():
@@ -140,7 +141,7 @@ def test_lines_end_as_the_first_does():
 @given(st.text('ab",\n ', max_size=40), st.sampled_from(",;\t"), st.booleans())
 def test_every_line_with_something_in_it_is_in_one_row_or_one_fault(text, delimiter, quotes):
     text = f"h1{delimiter}h2\n" + text.replace(",", delimiter)
-    rows = list(split(text, delimiter, quotes=quotes))
+    rows = list(split([text], delimiter, quotes=quotes))
     taken = [line for row in rows for line in range(row.line, row.line + row.lines)]
     assert taken == sorted(set(taken))
     full = {
@@ -149,4 +150,28 @@ def test_every_line_with_something_in_it_is_in_one_row_or_one_fault(text, delimi
     assert full <= set(taken)
     if quotes and delimiter != "\t":
         found = Problems()
-        assert len(table(text, "a", delimiter, found)) + found.found == len(rows)
+        assert len(list(table(lambda: [text], "a", delimiter, found))) + found.found == len(rows)
+
+
+@given(st.text('ab",\n\r ', min_size=1), st.sampled_from(",;\t"), st.data())
+def test_where_pieces_of_a_text_end_decides_nothing(text, delimiter, data):
+    text = f"h1{delimiter}h2\n" + text.replace(",", delimiter)
+    cuts = sorted(data.draw(st.lists(st.integers(1, len(text) - 1))))
+    pieces = [text[start:stop] for start, stop in pairwise([0, *cuts, len(text)])]
+    found, expected = Problems(), Problems()
+    rows = list(table(lambda: pieces, "a", delimiter, found))
+    assert rows == list(table(lambda: [text], "a", delimiter, expected))
+    assert found.to_json() == expected.to_json()
+
+
+def test_of_a_long_text_no_more_is_held_than_a_row_needs():
+    read = 0
+
+    def pieces():
+        nonlocal read
+        for read in range(1_000):
+            yield f'text {read},"la\nbel"\n'
+
+    for number, row in enumerate(split(pieces(), ",", quotes=True)):
+        assert row.cells == [f"text {number}", "la\nbel"]
+        assert read <= number + 2

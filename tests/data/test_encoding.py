@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from metaformer_cli.data.encoding import decoded
+from metaformer_cli.data import encoding as module
+from metaformer_cli.data.encoding import decoded, read_text, text_file
 from metaformer_cli.data.problems import Problems
 
 PATH = Path("a.csv")
@@ -102,3 +104,44 @@ def test_a_nul_and_half_a_character_are_no_text(data):
     ) as no:
         read(data)
     assert "\n" not in str(no.value)
+
+
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "cp1252", "gb18030")
+
+
+@given(
+    st.binary(max_size=40)
+    | st.builds(
+        lambda text, name: text.encode(name, errors="ignore"),
+        st.text('é—a,"\n\r\0 \ufeff学', max_size=20),
+        st.sampled_from(ENCODINGS),
+    ),
+    st.sampled_from([None, *ENCODINGS, "rot13"]),
+)
+def test_a_file_is_the_same_text_in_pieces(tmp_path_factory, data, encoding):
+    assume(data or encoding != "rot13")  # Python says nothing where there is nothing
+    path = tmp_path_factory.mktemp("pieces") / "a.csv"
+    path.write_bytes(data)
+    whole, found = Problems(), Problems()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE", 3)
+        try:
+            expected = read_text(path, whole, encoding)
+        except ValueError:
+            with pytest.raises(ValueError, match=r"a\.csv|rot13"):
+                text_file(path, found, encoding)
+            return
+        file = text_file(path, found, encoding)
+        assert "".join(file.pieces()) == "".join(file.pieces()) == expected
+    assert list(file.lines()) == list(io.StringIO(expected, newline=None))
+    assert file.blank == (not expected.strip())
+    assert found.notes == whole.notes
+
+
+def test_where_a_nul_is_is_said_and_what_follows_is_not_read(tmp_path):
+    path = tmp_path / "a.csv"
+    with path.open("wb") as stream:
+        stream.write("\ufeffein Wort,ä\nb\0".encode())
+        stream.truncate(1 << 40)  # a terabyte, of which hardly anything is on the disk
+    with pytest.raises(ValueError, match=r"a\.csv:2: character 12 is NUL"):
+        text_file(path)
