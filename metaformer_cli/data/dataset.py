@@ -162,6 +162,8 @@ def _merged_classes(rows: list[LabelledText], problems: Problems) -> list[Labell
         more = f", and {len(merged) - SAID:,} more" if len(merged) > SAID else ""
         named = ", ".join(merged[:SAID])
         problems.note(f"labels that look alike are read as one: {named}{more}")
+    if not renamed:
+        return rows
     return [
         LabelledText(row.text, renamed[row.label], row.source) if row.label in renamed else row
         for row in rows

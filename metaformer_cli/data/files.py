@@ -61,6 +61,7 @@ def labelled(
     Surrounding blanks of a label are no part of it; a text is kept as it is.
     """
     blanks = 0
+    labels: dict[str, str] = {}  # of which many rows have the same: held once
     for record in records:
         try:
             text, label = text_of(record, text_field), label_of(record, label_field)
@@ -69,7 +70,7 @@ def labelled(
             continue
         value = record.values[label_field]
         blanks += isinstance(value, str) and value != label and label != ""
-        yield LabelledText(text, label, record.source)
+        yield LabelledText(text, labels.setdefault(label, label), record.source)
     if blanks:
         found.note(f"{name}: {counted(blanks, 'label')} read without the blanks around them")
 

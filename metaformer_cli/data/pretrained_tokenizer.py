@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
-from metaformer_cli.data.tokenizer import TextTokenizer
+from metaformer_cli.data.tokenizer import TextTokenizer, token_ids
 
 
 class PretrainedTokenizer:
@@ -65,8 +65,7 @@ class PretrainedTokenizer:
         if max_tokens < least:
             raise ValueError(f"task.max_tokens={max_tokens}: expected at least {least}")
         self._tokenizer.enable_truncation(max_tokens)
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        return [list(encoding.ids) or [self._filler] for encoding in encodings]
+        return [ids or [self._filler] for ids in token_ids(self._tokenizer, texts)]
 
     def for_others(self, max_tokens: int) -> str:
         """A tokenizer.json that gives what `encode` does, but for a text without any token."""
@@ -76,4 +75,4 @@ class PretrainedTokenizer:
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special ones among them, before it is cut."""
         self._tokenizer.no_truncation()
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        return [len(ids) for ids in token_ids(self._tokenizer, texts)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 PAD, CLS = 0, 1  # token ids: what fills a batch up, and what every sequence starts with
 SPECIAL = ["[PAD]", "[CLS]"]
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+BATCH = 4096  # texts at a time: what the library returns of one takes some 4 kB
 SMALLEST = len(SPECIAL) + len(BYTES)
 # A letter that can be printed spells the byte of its number; the others follow in order, from 256.
 _PLAIN = [ord(letter) for letter in BYTES if ord(letter) < 256]
@@ -71,7 +72,7 @@ class TextTokenizer:
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        counts = Counter(i for line in tokenizer.encode_batch_fast(texts) for i in set(line.ids))
+        counts = Counter(i for ids in token_ids(tokenizer, texts) for i in set(ids))
         return cls(tokenizer, len(texts), [counts[i] for i in range(tokenizer.get_vocab_size())])
 
     @property
@@ -101,14 +102,11 @@ class TextTokenizer:
         if self._id_of_byte:  # all that there is, and much faster
             cut = (text.encode()[: max_tokens - 1] for text in texts)
             return [[CLS, *map(self._id_of_byte.__getitem__, own)] for own in cut]
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        return [[CLS, *encoding.ids[: max_tokens - 1]] for encoding in encodings]
+        return [[CLS, *ids[: max_tokens - 1]] for ids in token_ids(self._tokenizer, texts)]
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, `CLS` among them, before it is cut."""
-        return [
-            1 + len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))
-        ]
+        return [1 + len(ids) for ids in token_ids(self._tokenizer, texts)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the token ids, without the special ones."""
@@ -163,6 +161,13 @@ class TextTokenizer:
         if not whole or _pipeline(tokenizer) != _pipeline(expected):
             raise ValueError("not a tokenizer that metaformer made: expected a byte-level BPE")
         return cls(tokenizer, texts, frequency)
+
+
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Iterator[list[int]]:
+    """The token ids of each text, a few texts at a time."""
+    for start in range(0, len(texts), BATCH):
+        for encoding in tokenizer.encode_batch_fast(list(texts[start : start + BATCH])):
+            yield list(encoding.ids)
 
 
 def _untrained() -> Tokenizer:

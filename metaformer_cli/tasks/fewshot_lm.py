@@ -37,7 +37,7 @@ from metaformer_cli.episode import (
 )
 from metaformer_cli.tasks.renaming import sometimes_renamed
 from metaformer_cli.tasks.sampling import Windows, drawn, extend
-from metaformer_cli.tasks.task import Task, cut, drawn_of_one, evenly, spread
+from metaformer_cli.tasks.task import Task, cut, drawn_of_one, evenly, looked_at, some_of, spread
 from metaformer_cli.tasks.text_floors import ORDER, gzip_bits, ngram_bits
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ CONTINUATION = "continuation"  # the column that `predict` adds
 BITS = Score("bits_per_byte", unit="bits a byte", lower_is_better=True)
 UNCOUNTED = -1  # the target of a token after which nothing is asked
 REMEMBERED = 50_000  # passages whose tokens are kept: about 50 MB
-SAMPLE = 50_000  # passages that a BPE is trained on at most: some 15 MB of text
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ class FewShotLanguageModel(Task):
         """
         del brought
         every = chain.from_iterable(train[name] for name in sorted(train))
-        rows = evenly(every, SAMPLE)[0] if self.vocab_size > SMALLEST else ()
+        rows = evenly(every)[0] if self.vocab_size > SMALLEST else ()
         tokenizer = TextTokenizer.train([str(row[0]) for row in rows], self.vocab_size)
         self._use(tokenizer)
         return tokenizer.to_json()
@@ -225,8 +224,7 @@ class FewShotLanguageModel(Task):
         rows = chain.from_iterable(dataset.groups.values())
         found = [("bytes a passage", spread([len(str(row[0]).encode()) for row in rows]))]
         total = sum(len(dataset.groups[name]) for name in dataset.splits["train"])
-        if self.vocab_size > SMALLEST and total > SAMPLE:
-            said = f"at most {SAMPLE:,} of {total:,} training passages, evenly spaced"
+        if self.vocab_size > SMALLEST and (said := some_of(total, self.words[2])):
             found.append(("BPE trained on", said))
         return found
 
@@ -236,11 +234,10 @@ class FewShotLanguageModel(Task):
         if self.vocab_size == SMALLEST:
             lengths = [len(str(row[0]).encode()) for row in rows]
         else:
-            some, total = evenly(rows, SAMPLE)
+            some, total = evenly(rows)
             sizes = self.reader.tokenizer.lengths([str(row[0]) for row in some])
             lengths = [size - 1 for size in sizes]
-            if len(some) < total:
-                passages = f"{passages} looked at, evenly spaced among {total:,},"
+            passages = looked_at(passages, some, total)
         return cut(lengths, self.max_tokens, passages, "train with a larger task.max_tokens")
 
     def show(self, drawn: Drawn) -> list[str]:

@@ -33,7 +33,7 @@ from metaformer_cli.episode import (
 from metaformer_cli.tasks import pair_scores
 from metaformer_cli.tasks.beam_search import Hypothesis, beam_search
 from metaformer_cli.tasks.renaming import sometimes_renamed
-from metaformer_cli.tasks.task import Task, cut, drawn_of_one, spread
+from metaformer_cli.tasks.task import Task, cut, drawn_of_one, evenly, looked_at, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -163,9 +163,12 @@ class FewShotSequenceToSequence(Task):
         return pair_scores.transduction(answers, wanted, spaced=self.reader.spaced)
 
     def learn(self, train: Groups, brought: str) -> str:
-        """The tokenizer: of bytes alone, or trained on the training groups' pairs."""
+        """The tokenizer: of bytes alone, or trained on the training groups' pairs.
+
+        On at most `SAMPLE` of them, evenly spaced: more would hardly change it.
+        """
         del brought
-        rows = [*chain.from_iterable(train.values())]
+        rows, _ = evenly(chain.from_iterable(train[name] for name in sorted(train)))
         spaced = 2 * sum(" " in str(row[1]).strip() for row in rows) >= len(rows)
         texts = [spelled for row in rows for spelled in self._spelled(row, spaced=spaced)]
         read = texts if self.vocab_size > SMALLEST else []
@@ -258,13 +261,15 @@ class FewShotSequenceToSequence(Task):
         ]
 
     def unread(self, rows: Iterable[Row]) -> list[str]:
-        """What is cut of long sides, the end of targets included."""
-        spelled = [self._spelled(row, spaced=self.reader.spaced) for row in rows]
+        """What is cut of long sides, the end of targets included, judged by a sample."""
+        some, total = evenly(rows)
+        spelled = [self._spelled(row, spaced=self.reader.spaced) for row in some]
         found = []
         for name, side, more in (("sources", 0, 0), ("targets", 1, 1)):
             sizes = self.reader.tokenizer.lengths([pair[side] for pair in spelled])
             lengths = [size + more - side for size in sizes]
-            found += cut(lengths, self.max_tokens, name, "train with a larger task.max_tokens")
+            sides = looked_at(name, some, total)
+            found += cut(lengths, self.max_tokens, sides, "train with a larger task.max_tokens")
         return found
 
     def show(self, drawn: Drawn) -> list[str]:

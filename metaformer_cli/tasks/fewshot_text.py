@@ -17,11 +17,12 @@ from metaformer_cli.data.pretrained_tokenizer import PretrainedTokenizer
 from metaformer_cli.data.tokenizer import TextTokenizer
 from metaformer_cli.episode import Drawn, Examples, Groups, Predictor, Row
 from metaformer_cli.tasks.nway import NWay, classes_of
-from metaformer_cli.tasks.task import cut, spread
+from metaformer_cli.tasks.task import cut, evenly, looked_at, some_of, spread
 
 # Where texts are cut: so many of those to train on stay whole, with some room, because a tokenizer
 # that was trained on them takes more tokens for others; and no text of fewer tokens is cut.
 WHOLE, ROOM, SHORTEST = 0.99, 1.25, 64
+REMEMBERED = 50_000  # texts whose tokens are kept: about 20 MB
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,15 @@ class FewShotText(NWay):
         super().__init__(**options)
         self.vocab_size, self.max_tokens = vocab_size, max_tokens
         self.text_field, self.label_field = text_field or "text", label_field or "label"
-        self._tokens: dict[str, list[int]] = {}  # each text is tokenised once a run
+        self._tokens: dict[str, list[int]] = {}  # of texts that were read lately
 
     def learn(self, train: Groups, brought: str) -> str:
-        """Where texts are cut, and the model's own tokenizer, or one trained on the texts."""
-        texts = [str(row[0]) for row in chain.from_iterable(train.values())]
+        """Where texts are cut, and the model's own tokenizer, or one trained on the texts.
+
+        At most `SAMPLE` of them, evenly spaced, are tokenised: more would hardly change either.
+        """
+        some, _ = evenly(chain.from_iterable(train[name] for name in sorted(train)))
+        texts = [str(row[0]) for row in some]
         own: TextTokenizer | PretrainedTokenizer
         if brought:
             own, trained = PretrainedTokenizer.brought(brought), ""
@@ -108,28 +113,38 @@ class FewShotText(NWay):
         from metaformer_cli.models.packed import pack
 
         texts = [str(row[0]) for row in rows]
-        new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
+        known = {text: self._tokens[text] for text in texts if text in self._tokens}
+        new = [text for text in dict.fromkeys(texts) if text not in known]
         encoded = self.reader.tokenizer.encode(new, self.reader.max_tokens)
-        self._tokens |= zip(new, encoded, strict=True)
-        inputs = pack([self._tokens[text] for text in texts])
+        found = dict(zip(new, encoded, strict=True))
+        if len(self._tokens) + len(found) > REMEMBERED:
+            self._tokens = {}
+        self._tokens |= found
+        known |= found
+        inputs = pack([known[text] for text in texts])
         inputs["classes"] = torch.arange(len(drawn.groups))
         return Examples(inputs, torch.tensor([int(row[1]) for row in rows]), tuple(rows))
 
     def describe(self, dataset: Dataset) -> list[tuple[str, str]]:
         """How long texts are."""
         rows = chain.from_iterable(dataset.groups.values())
-        return [("words a text", spread([len(str(row[0]).split()) for row in rows]))]
+        found = [("words a text", spread([len(str(row[0]).split()) for row in rows]))]
+        total = sum(len(dataset.groups[name]) for name in dataset.splits["train"])
+        if said := some_of(total, self.words[2]):
+            found.append(("tokens judged by", said))
+        return found
 
     def unread(self, rows: Iterable[Row]) -> list[str]:
-        """What is cut of long texts."""
+        """What is cut of long texts, judged by a sample of them."""
         own, most = self.reader.tokenizer, self.reader.max_tokens
-        texts = [str(row[0]) for row in rows]
+        some, total = evenly(rows)
+        texts = [str(row[0]) for row in some]
         advice = (
             "train with a larger task.max_tokens"
             if most < own.longest
             else "the model should read no more"
         )
-        return cut(own.lengths(texts), most, self.words[2], advice)
+        return cut(own.lengths(texts), most, looked_at(self.words[2], some, total), advice)
 
     def show(self, drawn: Drawn) -> list[str]:
         """Each class with its texts."""

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.data.files import Record
@@ -21,6 +21,8 @@ from metaformer_cli.episode import (
     Row,
     derive_seed,
 )
+
+SAMPLE: Final = 50_000  # rows that are tokenised at most to know what all are like
 
 
 class Task:
@@ -268,17 +270,27 @@ def episodes_sha256(episodes: Iterable[Episode | Drawn]) -> str:
     return digest.hexdigest()
 
 
-def evenly(rows: Iterable[Row], most: int) -> tuple[list[Row], int]:
-    """At most so many of the rows, evenly spaced, and how many there are; few are held at once."""
+def evenly(rows: Iterable[Row]) -> tuple[list[Row], int]:
+    """At most `SAMPLE` of the rows, evenly spaced, and how many there are; no more are held."""
     kept: list[Row] = []
     step, seen = 1, 0
     for seen, row in enumerate(rows, start=1):
         if (seen - 1) % step == 0:
             kept.append(row)
-            if len(kept) > most:
+            if len(kept) > SAMPLE:
                 del kept[1::2]
                 step *= 2
     return kept, seen
+
+
+def some_of(total: int, rows: str) -> str:
+    """How many of the rows to train on `evenly` keeps, in words; of all, nothing."""
+    return f"at most {SAMPLE:,} of {total:,} training {rows}, evenly spaced" * (total > SAMPLE)
+
+
+def looked_at(rows: str, some: Sequence[Row], total: int) -> str:
+    """What rows are called of which `evenly` kept some."""
+    return rows if len(some) == total else f"{rows} looked at, evenly spaced among {total:,},"
 
 
 def drawn_of_one(

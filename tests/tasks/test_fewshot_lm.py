@@ -332,7 +332,7 @@ def test_floors_judge_the_bytes_that_the_model_is_judged_on(tokens):
 
 
 def test_a_bpe_of_many_passages_is_trained_on_some_and_what_is_cut_is_judged_by_some(monkeypatch):
-    monkeypatch.setattr("metaformer_cli.tasks.fewshot_lm.SAMPLE", 20)
+    monkeypatch.setattr("metaformer_cli.tasks.task.SAMPLE", 20)
     rows = {name: tuple((f"passage {i} of {name}",) for i in range(60)) for name in "abc"}
     task = FewShotLanguageModel(tokens="bpe", vocab_size=300, max_tokens=5)
     task.learn(rows, "")
