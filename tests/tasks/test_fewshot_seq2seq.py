@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 import torch
@@ -91,6 +92,15 @@ def test_long_sides_are_cut_and_said_to_be():
     sources, targets = task.unread(rows)
     assert "1 of 3 sources lose" in sources
     assert "2 of 3 targets lose" in targets
+
+
+def test_of_many_pairs_some_are_tokenised_and_that_is_said(monkeypatch):
+    monkeypatch.setattr("metaformer_cli.tasks.task.SAMPLE", 20)
+    rows = {name: tuple((f"source {i}", f"of {name}") for i in range(60)) for name in "ab"}
+    task = make_task(rows, tokens="bpe", vocab_size=300, max_tokens=3)
+    assert 20 <= task.reader.tokenizer.texts <= 40, "two sides each"
+    cut, *_ = task.unread(row for own in rows.values() for row in own)
+    assert re.search(r"of 1\d sources looked at, evenly spaced among 120, lose", cut)
 
 
 def test_an_episode_is_pairs_of_one_language_each_once_and_shots_vary_in_training_alone():

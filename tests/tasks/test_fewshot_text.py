@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections import Counter
 from typing import Any, ClassVar
 
@@ -184,6 +185,30 @@ class TestCut:
         (note,) = task.unread([(letters,)])
         assert "1 of 1 texts" in note
         assert note.endswith("the model should read no more")
+
+    def test_of_many_texts_some_are_tokenised_and_that_is_said(self, monkeypatch):
+        monkeypatch.setattr("metaformer_cli.tasks.task.SAMPLE", 20)
+        rows = {name: tuple((f"text {i} of {name}",) for i in range(60)) for name in "abc"}
+        task = make_task(max_tokens=3)
+        task.learn(rows, "")
+        assert 10 <= task.reader.tokenizer.texts <= 20
+        (cut,) = task.unread(row for own in rows.values() for row in own)
+        assert re.search(r"of 1\d texts looked at, evenly spaced among 180, lose", cut)
+        dataset = Dataset("d", rows, {"train": ("a", "b"), "valid": ("c",), "test": ()}, {})
+        said = dict(task.describe(dataset))["tokens judged by"]
+        assert said == "at most 20 of 120 training texts, evenly spaced"
+
+    def test_only_lately_read_texts_are_remembered(self, groups, monkeypatch):
+        monkeypatch.setattr("metaformer_cli.tasks.fewshot_text.REMEMBERED", 10)
+        task, other, asked = make_task(), make_task(), Drawn(("a",), (), ())
+        state = task.learn(groups, "")
+        other.restore(state, "")
+        rows = [(f"text {i}", 0) for i in range(100)]
+        for start in range(0, 100, 7):
+            task.read(rows[start : start + 7], asked)
+            assert len(task._tokens) <= 10
+        expected = other.read(rows, asked).inputs["tokens"]
+        assert task.read(rows, asked).inputs["tokens"].tolist() == expected.tolist()
 
     def test_what_is_lost_is_said_with_a_count_and_what_to_do(self, groups):
         task = make_task(max_tokens=6)
