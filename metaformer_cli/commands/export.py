@@ -56,7 +56,7 @@ class Adapted:
         found = Problems()
         records = list(read_records(file, found, required=task.columns[0]))
         found.refuse("support", remedy="correct them, or take such rows out")
-        drawn = task.ask(records, [], file)
+        drawn = task.ask(records, file)
         for note in found.notes:
             print(f"note     {note}")
         examples = task.read(drawn.support, drawn)

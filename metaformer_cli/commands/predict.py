@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,8 @@ from metaformer_cli.commands.recorded import seen_in_training
 from metaformer_cli.config.saved import checkpoint_file
 from metaformer_cli.data.files import Record, read_records
 from metaformer_cli.data.problems import Problems
-from metaformer_cli.data.writing import check_output, write_records
-from metaformer_cli.episode import Decoder, Examples, Generator
+from metaformer_cli.data.writing import check_output, writing
+from metaformer_cli.episode import Decoder, Examples, Generator, Row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +45,16 @@ def predict(config: PredictCommand) -> None:
     of_support, of_query = task.columns
     found = Problems()
     support = list(read_records(config.support, found, required=of_support))
-    records = list(read_records(config.query, found, required=of_query))
+
+    def records(told: Problems | None = None) -> Iterator[Record]:
+        """The query file, which is read anew each time: it may be larger than memory."""
+        return read_records(config.query, told or Problems(), required=of_query)
+
+    fields: dict[str, None] = {}  # all columns of the query file, in order
+    count = 0
+    for record in records(found):
+        count += 1
+        fields |= dict.fromkeys(record.values)
     found.refuse("support and query", remedy="correct them, or take such rows out")
     file = checkpoint_file(config.ckpt)
 
@@ -51,8 +62,19 @@ def predict(config: PredictCommand) -> None:
 
     device = resolve_device(config.device)
     built = build(config, task, {}, device, load_judged(file, config), file=file)
-    drawn = task.ask(support, records, config.support)  # it may need what the task has learned
-    check_columns(records, task.added_columns(drawn))
+    drawn = task.ask(support, config.support)  # it may need what the task has learned
+    added = task.added_columns(drawn)
+    if taken := [name for name in added if name in fields]:
+        refuse_column(records(), taken[0])
+
+    def asked() -> Iterator[Row]:
+        return (task.question(record, drawn) for record in records())
+
+    rows = asked()
+    answered = task.answered(drawn, rows)
+    deque(
+        rows, maxlen=0
+    )  # where it looked at none: what cannot be asked is refused before the work
     if seen := seen_in_training(file, task.asked(drawn), task.words[:2]):
         print(f"note     {seen}")
     adapt_on = task.read(drawn.support, drawn).to(device)
@@ -64,20 +86,21 @@ def predict(config: PredictCommand) -> None:
         return outputs
 
     predictor = (CheckedGenerator if isinstance(adapted, Generator) else Checked)(adapted, check)
-    answers: list[dict[str, Any]] = []
-    starts = range(0, len(records), BATCH)
-    for start in tqdm(starts, desc="predict", unit="batch", leave=False, disable=None):
-        batch = task.read(drawn.query[start : start + BATCH], drawn).to(device)
-        answers += task.answer(predictor, batch, drawn)
-    rows = zip(records, task.together(answers), strict=True)
-    write_records(config.out, [{**record.values, **answer} for record, answer in rows])
+
+    def answers() -> Iterator[dict[str, Any]]:
+        rows = asked()
+        with tqdm(total=count, desc="predict", unit="row", leave=False, disable=None) as bar:
+            while some := list(islice(rows, BATCH)):
+                yield from task.answer(predictor, task.read(some, drawn).to(device), drawn)
+                bar.update(len(some))
+
+    with writing(config.out, [*fields, *added]) as write:
+        for record, answer in zip(records(), task.together(answers()), strict=True):
+            write({**record.values, **answer})
     for note in found.notes:
         print(f"note     {note}")
-    print(
-        f"{len(records):,} rows {task.answered(drawn)}, adapted on {len(support):,} "
-        f"examples: {config.out}"
-    )
-    print_unread(task, [*drawn.support, *drawn.query])
+    print(f"{count:,} rows {answered}, adapted on {len(support):,} examples: {config.out}")
+    print_unread(task, chain(drawn.support, asked()))
 
 
 class Checked:
@@ -129,15 +152,15 @@ def check_inputs_kept(config: PredictCommand) -> None:
             raise ValueError(f"out={out} is the {name} file itself: give another name")
 
 
-def check_columns(records: Sequence[Record], added: Sequence[str]) -> None:
-    """Check that no column of the query file has the name of one that is added.
+def refuse_column(records: Iterable[Record], name: str) -> None:
+    """Refuse a query file that has a column of the name of one that is added.
 
     Raises:
-        ValueError: one has.
+        ValueError: where it has.
     """
     for record in records:
-        if taken := [name for name in added if name in record.values]:
+        if name in record.values:
             raise ValueError(
-                f"{record.source}: a column {taken[0]!r} is there already, and predict adds one; "
+                f"{record.source}: a column {name!r} is there already, and predict adds one; "
                 "rename it"
             )

@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.data.files import kind_of
+
+Write = Callable[[Mapping[str, Any]], None]
 
 
 def check_output(path: str | Path) -> None:
@@ -35,39 +38,82 @@ def check_output(path: str | Path) -> None:
         ) from None
 
 
-def write_records(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a table: CSV, TSV or JSON lines, as the suffix says.
+@contextmanager
+def writing(path: str | Path, fields: Sequence[str]) -> Iterator[Write]:
+    """Opens a table to write record by record: CSV, TSV or JSON lines, as the suffix says.
 
-    Columns stand in the order in which the records name them first. In CSV an absent value or
-    null is an empty cell, and other values than strings are written as JSON.
+    It stands aside until it is whole. In CSV an absent value or null is an empty cell, and other
+    values than strings are written as JSON.
+
+    Args:
+        path: the file.
+        fields: the columns of CSV and TSV.
+
+    Returns:
+        What writes a record.
 
     Raises:
         ValueError: another suffix.
     """
     path = Path(path)
-    if kind_of(path) == "csv":
-        text = _csv_text(records, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    else:
-        text = "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in records)
+    kind = "tsv" if path.suffix.lower() == ".tsv" else kind_of(path)
+    write_to = {"csv": _csv, "tsv": _tsv, "jsonl": _json_lines}[kind]
     with replacing(path) as stream:
-        stream.write(text.encode())
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        try:
+            with write_to(text, fields) as write:
+                yield write
+        finally:
+            text.detach()
 
 
-def _csv_text(records: Sequence[Mapping[str, Any]], *, delimiter: str) -> str:
-    fields = list(dict.fromkeys(field for row in records for field in row))
-    table = [fields, *([_cell(row.get(field)) for field in fields] for row in records)]
-    marked = '"\r\n\t' if delimiter == "\t" else "\r"
-    # In TSV a quote may be a character: with all fields in quotes, nobody can take it for one. In
-    # CSV the csv module leaves a lone carriage return unquoted, and then reads it as a line's end.
-    doubtful = [any(mark in cell for cell in row for mark in marked) for row in table]
-    if delimiter == "\t":
-        doubtful = [any(doubtful)] * len(table)
-    text = io.StringIO(newline="")
+@contextmanager
+def _json_lines(text: TextIO, fields: Sequence[str]) -> Iterator[Write]:
+    del fields
+
+    def write(record: Mapping[str, Any]) -> None:
+        text.write(json.dumps(dict(record), ensure_ascii=False) + "\n")
+
+    yield write
+
+
+@contextmanager
+def _csv(text: TextIO, fields: Sequence[str]) -> Iterator[Write]:
+    plain, quoted = _writers(text, ",")
+
+    def write(record: Mapping[str, Any]) -> None:
+        cells = [_cell(record.get(field)) for field in fields]
+        # the csv module leaves a lone carriage return unquoted, and then reads it as a line's end
+        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
+
+    write(dict(zip(fields, fields, strict=True)))
+    yield write
+
+
+@contextmanager
+def _tsv(text: TextIO, fields: Sequence[str]) -> Iterator[Write]:
+    """With all fields in quotes where any has a mark: a quote of TSV may be a character."""
+    plain, quoted = _writers(text, "\t")
+    doubtful = False
+    # rows wait until that is known
+    with tempfile.TemporaryFile("w+", encoding="utf-8", dir=Path(text.name).parent) as aside:
+
+        def write(record: Mapping[str, Any]) -> None:
+            nonlocal doubtful
+            cells = [_cell(record.get(field)) for field in fields]
+            doubtful = doubtful or any(mark in cell for cell in cells for mark in '"\r\n\t')
+            aside.write(json.dumps(cells) + "\n")
+
+        write(dict(zip(fields, fields, strict=True)))
+        yield write
+        aside.seek(0)
+        (quoted if doubtful else plain).writerows(map(json.loads, aside))
+
+
+def _writers(text: TextIO, delimiter: str) -> tuple[Any, Any]:
+    """What writes rows with quotes where they are needed, and everywhere."""
     plain = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    quoted = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    for cells, in_doubt in zip(table, doubtful, strict=True):
-        (quoted if in_doubt else plain).writerow(cells)
-    return text.getvalue()
+    return plain, csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
 
 def _cell(value: object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -69,7 +68,8 @@ class FewShotImage(NWay):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._lost: Counter[str] = Counter()  # what -> a person's own images that did
+        # what -> a person's own images that did; each is looked at more than once
+        self._lost: dict[str, set[Path]] = {"proportions": set(), "colours": set()}
 
     def learn(self, train: Groups, brought: str) -> str:
         """The size of images, and the mean and standard deviation of their pixels.
@@ -167,7 +167,7 @@ class FewShotImage(NWay):
         """Images' files with labels, and files."""
         return [PATH, LABEL], [PATH]
 
-    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
+    def ask(self, support: Sequence[Record], file: str) -> Drawn:
         """The classes of the support file, sorted, and any number of images of each.
 
         Raises:
@@ -183,7 +183,16 @@ class FewShotImage(NWay):
                 )
             labelled.append((self._image_of(record), label, record.source))
         classes, rows = classes_of(labelled, "image", file, "or name the column 'label'")
-        return Drawn(classes, rows, [(self._image_of(record), 0) for record in query])
+        return Drawn(classes, rows, ())
+
+    def question(self, record: Record, drawn: Drawn) -> Row:
+        """An image.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        del drawn
+        return self._image_of(record), 0
 
     def _image_of(self, record: Record) -> str:
         """The image that a record names, at the size and in the channels that models read.
@@ -199,9 +208,11 @@ class FewShotImage(NWay):
             pixels_YXC, (width, height) = read_image(file, (own.width, own.height))
         except ValueError as error:
             raise ValueError(f"{record.source}: {PATH}={named!r}: {error}") from None
-        self._lost["proportions"] += width * own.height != height * own.width
+        if width * own.height != height * own.width:
+            self._lost["proportions"].add(file)
         coloured = bool((pixels_YXC != pixels_YXC[..., :1]).any())
-        self._lost["colours"] += coloured and own.channels == 1
+        if coloured and own.channels == 1:
+            self._lost["colours"].add(file)
         if own.channels == 1:
             return encode(grey(pixels_YXC))
         return in_colour(encode(pixels_YXC))
@@ -216,7 +227,7 @@ class FewShotImage(NWay):
         }
         return [
             f"{counted(count, 'image')} lost their {what}: {remedies[what]}, where that matters"
-            for what, count in self._lost.items()
+            for what, count in ((what, len(files)) for what, files in self._lost.items())
             if count
         ]
 

@@ -252,8 +252,8 @@ class FewShotLanguageModel(Task):
         """Passages, and texts to continue."""
         return [self.text_field], [self.text_field]
 
-    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
-        """Any number of passages, and of texts to continue, which may be empty.
+    def ask(self, support: Sequence[Record], file: str) -> Drawn:
+        """Any number of passages.
 
         Raises:
             ValueError: an empty passage.
@@ -266,9 +266,13 @@ class FewShotLanguageModel(Task):
                     f"{record.source}: the passage is empty; fill it in or remove the row"
                 )
             passages.append((text,))
-        texts = [(text_of(record, self.text_field),) for record in query]
         # sorted, lest the order of rows change a last bit
-        return Drawn((Path(file).stem,), sorted(passages), texts)
+        return Drawn((Path(file).stem,), sorted(passages), ())
+
+    def question(self, record: Record, drawn: Drawn) -> Row:
+        """A text to continue, which may be empty."""
+        del drawn
+        return (text_of(record, self.text_field),)
 
     def answer(self, predictor: Predictor, query: Examples, drawn: Drawn) -> list[dict[str, Any]]:
         """Each text's continuation, drawn a token at a time.
@@ -326,9 +330,9 @@ class FewShotLanguageModel(Task):
         del drawn
         return [CONTINUATION]
 
-    def answered(self, drawn: Drawn) -> str:
+    def answered(self, drawn: Drawn, asked: Iterable[Row]) -> str:
         """How far the texts go on."""
-        del drawn
+        del drawn, asked
         most = "at most " if self.stop else ""
         return f"continued by {most}{self.new_tokens} tokens"
 

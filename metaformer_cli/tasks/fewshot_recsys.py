@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import math
 import random
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -271,8 +272,8 @@ class FewShotRecommendation(Task):
         """Items with ratings, and items."""
         return [self.item_field, self.rating_field], [self.item_field]
 
-    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
-        """Any number of ratings, and of items to rate.
+    def ask(self, support: Sequence[Record], file: str) -> Drawn:
+        """Any number of ratings.
 
         Other columns say what is known of items and of the user, by the names that they had in
         training.
@@ -287,10 +288,17 @@ class FewShotRecommendation(Task):
                 raise ValueError(f"{record.source}: {item!r} is rated twice; leave one row")
             about = self._about(record)
             rated[item] = (item, rating, about, about)
-        user = next((row[3] for row in rated.values()), "{}")
-        asked = [(self._item(record), 0.0, self._about(record), user) for record in query]
         # sorted, lest the order of rows change a last bit
-        return Drawn((Path(file).stem,), sorted(rated.values()), asked)
+        return Drawn((Path(file).stem,), sorted(rated.values()), ())
+
+    def question(self, record: Record, drawn: Drawn) -> Row:
+        """An item to rate, for the user of the ratings.
+
+        Raises:
+            ValueError: the item is empty.
+        """
+        user = drawn.support[0][3] if drawn.support else "{}"
+        return self._item(record), 0.0, self._about(record), user
 
     def _item(self, record: Record) -> str:
         item = label_of(record, self.item_field)
@@ -312,21 +320,22 @@ class FewShotRecommendation(Task):
         del drawn
         return [{PREDICTED: self._within(value)} for value in predictor(query).tolist()]
 
-    def together(self, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def together(self, answers: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """With the rank of each, from 1 on; equal ratings have equal ranks."""
-        ordered = sorted((own[PREDICTED] for own in answers), reverse=True)
+        ratings = array("d", (own[PREDICTED] for own in answers))  # all, in 8 bytes each
+        ordered = sorted(ratings, reverse=True)
         ranks = {value: place for place, value in reversed([*enumerate(ordered, start=1)])}
-        return [{**own, RANK: ranks[own[PREDICTED]]} for own in answers]
+        return ({PREDICTED: rating, RANK: ranks[rating]} for rating in ratings)
 
     def added_columns(self, drawn: Drawn) -> list[str]:
         """The rating, and the rank."""
         del drawn
         return [PREDICTED, RANK]
 
-    def answered(self, drawn: Drawn) -> str:
+    def answered(self, drawn: Drawn, asked: Iterable[Row]) -> str:
         """What was done, and how many items training did not know."""
         known = self._known().items
-        new = {row[0] for row in (*drawn.support, *drawn.query)} - known.keys()
+        new = {row[0] for row in chain(drawn.support, asked)} - known.keys()
         told = f" ({counted(len(new), 'item')} that training did not know)" if new else ""
         return f"given a rating and a rank{told}"
 

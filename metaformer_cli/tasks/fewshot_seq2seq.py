@@ -284,8 +284,8 @@ class FewShotSequenceToSequence(Task):
         """Pairs, and sources alone."""
         return [self.source_field, self.target_field], [self.source_field]
 
-    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
-        """Any number of pairs, and of sources.
+    def ask(self, support: Sequence[Record], file: str) -> Drawn:
+        """Any number of pairs.
 
         Raises:
             ValueError: a side is empty.
@@ -294,12 +294,18 @@ class FewShotSequenceToSequence(Task):
         for record in support:
             sides = text_of(record, self.source_field), text_of(record, self.target_field)
             pairs.append(tuple(map(_filled, sides, self.columns[0], [record.source] * 2)))
-        sources: list[Row] = []
-        for record in query:
-            text = text_of(record, self.source_field)
-            sources.append((_filled(text, self.source_field, record.source), ""))
         # sorted, lest the order of rows change a last bit
-        return Drawn((Path(file).stem,), sorted(pairs), sources)
+        return Drawn((Path(file).stem,), sorted(pairs), ())
+
+    def question(self, record: Record, drawn: Drawn) -> Row:
+        """A source.
+
+        Raises:
+            ValueError: it is empty.
+        """
+        del drawn
+        text = text_of(record, self.source_field)
+        return _filled(text, self.source_field, record.source), ""
 
     def answer(self, predictor: Predictor, query: Examples, drawn: Drawn) -> list[dict[str, Any]]:
         """Each source's best targets, with their log-probabilities over their length penalty."""
@@ -320,9 +326,9 @@ class FewShotSequenceToSequence(Task):
         del drawn
         return [name for rank in range(self.n_best) for name in _columns(rank)]
 
-    def answered(self, drawn: Drawn) -> str:
+    def answered(self, drawn: Drawn, asked: Iterable[Row]) -> str:
         """How they were found."""
-        del drawn
+        del drawn, asked
         return f"answered, the best of {self.beams} beams"
 
 

@@ -160,7 +160,7 @@ class FewShotText(NWay):
         """Labelled texts, and texts."""
         return [self.text_field, self.label_field], [self.text_field]
 
-    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
+    def ask(self, support: Sequence[Record], file: str) -> Drawn:
         """The classes of the support file, sorted, and any number of rows of each.
 
         Raises:
@@ -178,7 +178,12 @@ class FewShotText(NWay):
                 )
             labelled.append((text, label, record.source))
         classes, rows = classes_of(labelled, "text", file, "or give task.label_field=...")
-        return Drawn(classes, rows, [(text_of(record, self.text_field), 0) for record in query])
+        return Drawn(classes, rows, ())
+
+    def question(self, record: Record, drawn: Drawn) -> Row:
+        """A text, which may be blank."""
+        del drawn
+        return text_of(record, self.text_field), 0
 
     def answer(self, predictor: Predictor, query: Examples, drawn: Drawn) -> list[dict[str, Any]]:
         """The most probable class, and the probability of each; of a blank text, none."""
@@ -189,11 +194,11 @@ class FewShotText(NWay):
             for (text, _), answer in zip(query.rows, answers, strict=True)
         ]
 
-    def answered(self, drawn: Drawn) -> str:
+    def answered(self, drawn: Drawn, asked: Iterable[Row]) -> str:
         """How many classes there are, and how many rows got none."""
-        unlabelled = sum(blank(str(row[0])) for row in drawn.query)
+        unlabelled = sum(blank(str(row[0])) for row in asked)
         but = f", but for {unlabelled:,} that are blank" if unlabelled else ""
-        return super().answered(drawn) + but
+        return super().answered(drawn, ()) + but
 
     def for_others(self, drawn: Drawn | None) -> dict[str, str]:
         """The tokenizer, and the label of each score."""

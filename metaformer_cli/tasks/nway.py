@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from metaformer_cli.choices import at_least
@@ -102,8 +102,9 @@ class NWay(Task):
         """The label, and a probability a class."""
         return [PREDICTED, *(f"p({name})" for name in drawn.groups)]
 
-    def answered(self, drawn: Drawn) -> str:
+    def answered(self, drawn: Drawn, asked: Iterable[Row]) -> str:
         """How many classes there are."""
+        del asked
         return f"labelled with {len(drawn.groups)} classes"
 
 
@@ -142,7 +143,8 @@ def classes_of(
         )
     # sorted, lest the order of rows change a last bit
     ordered = sorted((label, read) for read, label, _ in labelled)
-    return tuple(classes), [(read, classes.index(label)) for label, read in ordered]
+    targets = {label: target for target, label in enumerate(classes)}
+    return tuple(classes), [(read, targets[label]) for label, read in ordered]
 
 
 def uneven_shares(rng: random.Random, shots: int, most: Sequence[int]) -> list[int]:

@@ -9,7 +9,7 @@ Shape suffixes: N points, S support points, Q query points, F coordinates.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,19 +121,24 @@ class Regression(Task):
         """Points of a function, and their coordinates alone."""
         return [*self.inputs, "y"], self.inputs
 
-    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
+    def ask(self, support: Sequence[Record], file: str) -> Drawn:
         """The points of a file, as of one function.
 
         Raises:
             ValueError: a coordinate or y is no finite number.
         """
+        known, _ = self.columns
+        points = [tuple(number_of(record, field) for field in known) for record in support]
+        return Drawn((file,), points, ())
 
-        def numbers(record: Record, fields: Sequence[str]) -> Iterator[float]:
-            return (number_of(record, field) for field in fields)
+    def question(self, record: Record, drawn: Drawn) -> Row:
+        """The coordinates of a point.
 
-        known, asked = self.columns
-        points = [tuple(numbers(record, known)) for record in support]
-        return Drawn((file,), points, [(*numbers(record, asked), 0.0) for record in query])
+        Raises:
+            ValueError: one is no finite number.
+        """
+        del drawn
+        return (*(number_of(record, field) for field in self.inputs), 0.0)
 
     def answer(self, predictor: Predictor, query: Examples, drawn: Drawn) -> list[dict[str, Any]]:
         """The value at each point."""
@@ -145,9 +150,9 @@ class Regression(Task):
         del drawn
         return [PREDICTED]
 
-    def answered(self, drawn: Drawn) -> str:
+    def answered(self, drawn: Drawn, asked: Iterable[Row]) -> str:
         """What was done."""
-        del drawn
+        del drawn, asked
         return "given a value"
 
 

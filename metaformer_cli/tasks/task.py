@@ -136,16 +136,23 @@ class Task:
         """The columns that `predict` needs in a support file, and in a query file."""
         raise NotImplementedError
 
-    def ask(self, support: Sequence[Record], query: Sequence[Record], file: str) -> Drawn:
-        """An episode of a person's own rows; its queries in their order.
+    def ask(self, support: Sequence[Record], file: str) -> Drawn:
+        """An episode of a person's own rows, before anything is asked.
 
         Args:
             support: what to adapt on.
-            query: what to answer.
-            file: the support file, for messages.
+            file: which it stands in, for messages.
 
         Raises:
             ValueError: the rows cannot be used, with the file and line of one.
+        """
+        raise NotImplementedError
+
+    def question(self, record: Record, drawn: Drawn) -> Row:
+        """The query row of one record to answer, of any number.
+
+        Raises:
+            ValueError: it cannot be answered, with its file and line.
         """
         raise NotImplementedError
 
@@ -157,16 +164,24 @@ class Task:
         """The columns that `predict` adds to each query row."""
         raise NotImplementedError
 
-    def together(self, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The answers to all query rows, with what is known of them together, such as ranks."""
+    def together(self, answers: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        """The answers to all query rows, with what is known of them together, such as ranks.
+
+        They come as they are found, and where nothing is known they go as they come.
+        """
         return answers
 
     def added_columns(self, drawn: Drawn) -> list[str]:
         """The names of those columns."""
         raise NotImplementedError
 
-    def answered(self, drawn: Drawn) -> str:
-        """What was done to the query rows, such as `labelled with 3 classes`."""
+    def answered(self, drawn: Drawn, asked: Iterable[Row]) -> str:
+        """What was done to the query rows, such as `labelled with 3 classes`.
+
+        Args:
+            drawn: of a person's own rows.
+            asked: all query rows.
+        """
         raise NotImplementedError
 
     # For other programs: what `metaformer export` writes beside a model.

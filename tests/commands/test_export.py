@@ -141,7 +141,7 @@ def test_an_adapted_language_model_is_one_of_transformers(
     task = build_task(config)
     built = build(config, task, {}, "cpu", load(file), file=file)
     records = [Record({"text": text}, "a.csv") for text, _ in SUPPORT]
-    drawn = task.ask(records, [], "a.csv")
+    drawn = task.ask(records, "a.csv")
     *_, adapted = built.learner.adaptation(built.meta, task.read(drawn.support, drawn))
     for text in ("the sea", "é 🙂", "x"):
         ids = tokenizer(text, return_tensors="pt")["input_ids"][:, :16]

@@ -16,7 +16,7 @@ from metaformer_cli.atomic import replacing
 from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.files import Record, number_of, read_records, read_rows
 from metaformer_cli.data.problems import Problems
-from metaformer_cli.data.writing import check_output, write_records
+from metaformer_cli.data.writing import check_output, writing
 
 # What a UTF-8 file can hold, but for NUL, which says "binary".
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -258,12 +258,18 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, table):
     assert [row[:2] for row in rows(path)] == [(words, label.strip()) for words, label in table]
 
 
+def write_table(path: Path, table) -> None:
+    with writing(path, list(dict.fromkeys(field for row in table for field in row))) as write_row:
+        for row in table:
+            write_row(row)
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
 @given(pairs=st.lists(st.tuples(text, text), min_size=1, max_size=5))
 def test_a_written_table_is_read_back(tmp_path_factory, suffix, pairs):
     path = tmp_path_factory.mktemp("table") / f"a.{suffix}"
     table = [{"a field": one, "label": other} for one, other in pairs]
-    write_records(path, table)
+    write_table(path, table)
     assert [dict(record.values) for record in records(path)] == table
 
 
@@ -272,11 +278,35 @@ def test_other_values_than_text_are_written_as_json(tmp_path):
         {"id": 7, "p": 0.25, "none": None},
         {"id": "x", "tags": ["é", 1]},
     ]
-    write_records(tmp_path / "a.csv", table)
+    write_table(tmp_path / "a.csv", table)
     assert (tmp_path / "a.csv").read_text() == 'id,p,none,tags\n7,0.25,,\nx,,,"[""é"", 1]"\n'
-    write_records(tmp_path / "a.jsonl", table)
+    write_table(tmp_path / "a.jsonl", table)
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == table
+
+
+def test_in_tsv_all_fields_are_in_quotes_or_none(tmp_path):
+    plain = [{"text": "a, b", "label": "x"}, {"text": "é", "label": ""}]
+    write_table(tmp_path / "a.tsv", plain)
+    assert (tmp_path / "a.tsv").read_text() == "text\tlabel\na, b\tx\né\t\n"
+    write_table(tmp_path / "a.tsv", [*plain, {"text": 'a "b"', "label": "x"}])
+    expected = '"text"\t"label"\n"a, b"\t"x"\n"é"\t""\n"a ""b"""\t"x"\n'
+    assert (tmp_path / "a.tsv").read_text() == expected
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_a_table_that_is_not_finished_leaves_what_was_there(tmp_path, suffix):
+    path = write(tmp_path / f"a.{suffix}", "old")
+
+    def stop() -> None:
+        with writing(path, ["text"]) as write_row:
+            write_row({"text": "half"})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def stop_halfway(path: Path) -> None:

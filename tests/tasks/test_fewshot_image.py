@@ -130,14 +130,14 @@ def test_a_persons_images_are_read_beside_the_file_that_names_them(album):
     _, record = album
     task = make()
     support = [record("b0.png", "second"), record("a0.png", "first"), record("a1.png", "first")]
-    drawn = task.ask(support, [record("c0.png")], "own.csv")
+    drawn = task.ask(support, "own.csv")
     assert drawn.groups == ("first", "second")
     assert sorted(drawn.support) == sorted(
         [(GROUPS["a"][0][0], 0), (GROUPS["a"][1][0], 0), (GROUPS["b"][0][0], 1)]
     )
-    assert drawn.query == [(GROUPS["c"][0][0], 0)]
+    assert task.question(record("c0.png"), drawn) == (GROUPS["c"][0][0], 0)
     assert task.asked(drawn)["second"] == [GROUPS["b"][0]]
-    assert task.unread(drawn.query) == []
+    assert task.unread(drawn.support) == []
     assert task.columns == (["path", "label"], ["path"])
 
 
@@ -145,9 +145,12 @@ def test_what_a_persons_images_lose_is_said(album):
     folder, record = album
     Image.new("RGB", (8, 8), (200, 10, 10)).save(folder / "red.png")
     task = make()
-    task.ask([record("a0.png", "a"), record("red.png", "b")], [record("red.png")], "own.csv")
+    Image.new("RGB", (8, 6), (9, 10, 200)).save(folder / "blue.png")
+    drawn = task.ask([record("a0.png", "a"), record("red.png", "b")], "own.csv")
+    for _ in range(2):  # what is looked at again is counted once
+        task.question(record("blue.png"), drawn)
     assert task.unread([]) == [
-        "2 images lost their proportions: squeezed into 8×6 pixels; cut them yourself, where that "
+        "1 image lost their proportions: squeezed into 8×6 pixels; cut them yourself, where that "
         "matters",
         "2 images lost their colours: made grey; train on images in colour, where that matters",
     ]
@@ -170,7 +173,7 @@ def test_files_that_cannot_be_used_are_refused_in_one_line(album, files, words):
     (folder / "own.csv").write_text("path,label\n")
     support = [record(name, label, line) for line, (name, label) in enumerate(files, start=2)]
     with pytest.raises(ValueError, match=words) as error:
-        make().ask(support, [record("a0.png")], "own.csv")
+        make().ask(support, "own.csv")
     assert "\n" not in str(error.value)
 
 

@@ -154,8 +154,9 @@ def test_the_state_restores_the_tokens(tokens):
 
 
 def answered(task, predictor, *texts):
-    drawn = task.ask(records("a passage"), records(*texts), "a.csv")
-    found = task.answer(predictor, task.read(drawn.query, drawn), drawn)
+    drawn = task.ask(records("a passage"), "a.csv")
+    asked = [task.question(record, drawn) for record in records(*texts)]
+    found = task.answer(predictor, task.read(asked, drawn), drawn)
     assert task.added_columns(drawn) == ["continuation"]
     return [columns["continuation"] for columns in found]
 
@@ -271,7 +272,7 @@ def test_a_continuation_ends_before_the_stop():
         return torch.stack([probabilities(task, {after.get(spelt[t], "b"): 1}) for t in tokens])
 
     assert answered(task, predictor, "b", "c", "d") == ["c", "", "bc"]
-    assert task.answered(DRAWN) == "continued by at most 30 tokens"
+    assert task.answered(DRAWN, ()) == "continued by at most 30 tokens"
 
 
 def test_few_likeliest_tokens_are_drawn_and_another_seed_draws_others():
@@ -304,13 +305,13 @@ def test_special_tokens_are_never_drawn():
 
 def test_an_empty_passage_is_named():
     with pytest.raises(ValueError, match=r"f\.csv:3: the passage is empty; fill it in"):
-        make_task().ask(records("a", " "), records("b"), "f.csv")
+        make_task().ask(records("a", " "), "f.csv")
 
 
 def test_the_order_of_support_rows_plays_no_part():
     task = make_task()
-    first = task.ask(records("a", "b"), records("c"), "f.csv")
-    assert task.ask(records("b", "a"), records("c"), "f.csv") == first
+    first = task.ask(records("a", "b"), "f.csv")
+    assert task.ask(records("b", "a"), "f.csv") == first
 
 
 @pytest.mark.parametrize("tokens", ["bytes", "bpe"])

@@ -176,16 +176,19 @@ def record(line: int = 2, **values: Any) -> Record:
 def test_a_persons_ratings_are_read_with_what_other_columns_say(state):
     task = make(state)
     support = [record(item="film 3", rating="4", kind="horror", favourite="comedy")]
-    drawn = task.ask(
-        support, [record(item="new", kind="drama|war"), record(item="film 1")], "m.csv"
-    )
+    drawn = task.ask(support, "m.csv")
+    queries = [record(item="new", kind="drama|war"), record(item="film 1")]
+    asked = [task.question(query, drawn) for query in queries]
     assert drawn.groups == ("m",)
     assert drawn.support[0][:2] == ("film 3", 4.0)
-    assert json.loads(str(drawn.query[0][2])) == {"kind": ["drama", "war"]}
-    inputs = task.read(drawn.query, drawn).inputs
+    assert json.loads(str(asked[0][2])) == {"kind": ["drama", "war"]}
+    inputs = task.read(asked, drawn).inputs
     assert inputs["attributes"][:, :].sum(dim=1).tolist() == [1, 1, 1]
     assert inputs["user"].sum() == 1
-    assert task.answered(drawn) == "given a rating and a rank (1 item that training did not know)"
+    assert (
+        task.answered(drawn, asked)
+        == "given a rating and a rank (1 item that training did not know)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,11 +205,11 @@ def test_a_persons_ratings_are_read_with_what_other_columns_say(state):
 )
 def test_a_persons_rows_that_cannot_be_used_are_refused(rows, message, state):
     with pytest.raises(ValueError, match=message):
-        make(state).ask(rows, [], "mine.csv")
+        make(state).ask(rows, "mine.csv")
 
 
 def test_ranks_are_among_all_answers_and_equal_ratings_have_equal_ranks(state):
     answers = [{"predicted": value} for value in (3.0, 5.0, 3.0, 1.0)]
-    ranked = make(state).together(answers)
+    ranked = list(make(state).together(answers))
     assert [own["rank"] for own in ranked] == [2, 1, 2, 4]
     assert [own["predicted"] for own in ranked] == [3.0, 5.0, 3.0, 1.0]

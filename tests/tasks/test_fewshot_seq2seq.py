@@ -227,10 +227,12 @@ def test_translation_reads_bpe_and_leads_with_chrf():
 
 def test_rows_of_people_are_read_in_any_order_and_empty_sides_are_named():
     task = make_task()
-    first = task.ask(records(("b", "B"), (" a ", "A")), records(("c",)), "x/mine.csv")
-    assert first == task.ask(records(("a", "A"), ("b", "B")), records(("c",)), "mine.csv")
-    assert (first.groups, first.query) == (("mine",), [("c", "")])
+    first = task.ask(records(("b", "B"), (" a ", "A")), "x/mine.csv")
+    assert first == task.ask(records(("a", "A"), ("b", "B")), "mine.csv")
+    assert first.groups == ("mine",)
+    (asked,) = records((" c ",))
+    assert task.question(asked, first) == ("c", "")
     with pytest.raises(ValueError, match=r"f\.csv:3: 'target' is empty; fill it in"):
-        task.ask(records(("a", "A"), ("b", " ")), [], "f.csv")
+        task.ask(records(("a", "A"), ("b", " ")), "f.csv")
     with pytest.raises(ValueError, match=r"f\.csv:2: 'source' is empty; fill it in"):
-        task.ask([], records(("",)), "f.csv")
+        task.question(*records(("",)), first)

@@ -289,14 +289,16 @@ class TestAsk:
 
     def test_the_classes_are_the_supports_sorted_and_queries_keep_their_order(self):
         queries = [{"text": text} for text in ("q", "", "p")]
-        asked = make_task().ask(records(*self.SUPPORT), records(*queries), "support.csv")
+        task = make_task()
+        asked = task.ask(records(*self.SUPPORT), "support.csv")
         assert asked.groups == ("x", "y")
         assert list(asked.support) == [("a", 0), ("c", 0), ("b", 1)]
-        assert [text for text, _ in asked.query] == ["q", "", "p"]
+        rows = [task.question(record, asked) for record in records(*queries)]
+        assert rows == [("q", 0), ("", 0), ("p", 0)]
 
     def test_the_order_of_the_support_decides_nothing(self):
         one, other = (
-            make_task().ask(records(*rows), [], "support.csv")
+            make_task().ask(records(*rows), "support.csv")
             for rows in (self.SUPPORT, self.SUPPORT[::-1])
         )
         assert one == other
@@ -310,7 +312,9 @@ class TestAsk:
         first, second = task.answer(lambda _: scores, task.read(asked.query, asked), asked)
         assert first["predicted"] == "y"
         assert second == {"predicted": None, "p(x)": None, "p(y)": None}
-        assert task.answered(asked) == "labelled with 2 classes, but for 1 that are blank"
+        assert (
+            task.answered(asked, asked.query) == "labelled with 2 classes, but for 1 that are blank"
+        )
 
     @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Zs", "Zl", "Zp"]), min_size=1))
     def test_what_has_a_letter_is_not_blank(self, text):
@@ -319,14 +323,14 @@ class TestAsk:
     def test_a_blank_support_text_is_refused(self):
         rows = [*self.SUPPORT, {"text": "\u200b", "label": "x"}]
         with pytest.raises(ValueError, match=r"support.csv:5: the text is empty"):
-            make_task().ask(records(*rows), [], "support.csv")
+            make_task().ask(records(*rows), "support.csv")
 
     def test_the_columns_are_those_that_were_named(self):
         assert make_task().columns == (["text", "label"], ["text"])
         task = make_task(text_field="utterance", label_field="intent")
         assert task.columns == (["utterance", "intent"], ["utterance"])
         rows = [{"utterance": row["text"], "intent": row["label"]} for row in self.SUPPORT]
-        assert task.ask(records(*rows), [], "f").groups == ("x", "y")
+        assert task.ask(records(*rows), "f").groups == ("x", "y")
 
     def test_an_answer_is_the_most_probable_class_and_all_probabilities(self, tokenizer):
         task = make_task()
@@ -339,7 +343,7 @@ class TestAsk:
         assert first["predicted"] == "y"
         assert first["p(y)"] == pytest.approx(odds / (1 + odds), abs=1e-6)
         assert second == {"predicted": "x", "p(x)": 0.5, "p(y)": 0.5}
-        assert task.answered(asked) == "labelled with 2 classes"
+        assert task.answered(asked, asked.query) == "labelled with 2 classes"
 
 
 def test_a_data_set_is_described_by_the_lengths_of_its_texts():

@@ -64,9 +64,9 @@ def test_points_of_several_coordinates_are_asked_for_by_column():
     task = Linear(coordinates=2)
     assert task.columns == (["x1", "x2", "y"], ["x1", "x2"])
     support = [Record({"x1": "1", "x2": "2", "y": "3"}, "a.csv:2")]
-    query = [Record({"x1": "4", "x2": "5"}, "b.csv:2")]
-    drawn = task.ask(support, query, "a.csv")
+    query = Record({"x1": "4", "x2": "5"}, "b.csv:2")
+    drawn = task.ask(support, "a.csv")
     examples = task.read(drawn.support, drawn)
     assert examples.inputs["points"].tolist() == [[1, 2]]
     assert examples.targets.tolist() == [3]
-    assert task.read(drawn.query, drawn).inputs["points"].tolist() == [[4, 5]]
+    assert task.read([task.question(query, drawn)], drawn).inputs["points"].tolist() == [[4, 5]]
