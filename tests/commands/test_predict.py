@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from metaformer_cli.commands import predict as module
 from metaformer_cli.commands.build import build, build_task
 from metaformer_cli.config.build import build as checked
 from metaformer_cli.config.saved import read_saved_config
 from metaformer_cli.config.schema import TrainCommand
+from metaformer_cli.data import encoding
 from metaformer_cli.episode import Drawn
 from metaformer_cli.learners.gradient import GradientLearner
+from metaformer_cli.tasks import fewshot_text
+from metaformer_cli.tasks.fewshot_text import FewShotText
 from metaformer_cli.training.checkpoint import load
 
 # uneven shots, four classes (training had three), scripts that no training text has
@@ -143,6 +148,55 @@ def test_where_batches_end_decides_nothing(metaformer, tiny_run, files, monkeypa
             assert (float(value) if number else value) == same
 
 
+def test_memory_does_not_grow_with_the_number_of_queries(metaformer, tiny_run, files, monkeypatch):
+    def answer(self, _, query, drawn):
+        return [dict.fromkeys(self.added_columns(drawn), "x") for _ in query.rows]
+
+    monkeypatch.setattr(FewShotText, "answer", answer)  # the model, which takes time, and is not it
+    monkeypatch.setattr(fewshot_text, "REMEMBERED", 10)
+    monkeypatch.setattr(encoding, "PIECE", 1 << 10)
+    monkeypatch.setattr("metaformer_cli.tasks.task.SAMPLE", 10)
+    peaks = []
+    for rows in (100, 200, 3_000):
+        write_csv(files.query, ("text",), [(f"question {row} " * 5,) for row in range(rows)])
+        tracemalloc.start()
+        assert metaformer(*files.words(tiny_run)).code == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(read_csv(files.out)) == rows
+    assert peaks[2] - peaks[1] < 2_800 * 50, "bytes: less than a text of each"
+
+
+def test_progress_is_shown_in_rows_of_how_many(metaformer, tiny_run, files, monkeypatch):
+    shown = []
+
+    class Bar(tqdm):  # type: ignore[misc]  # it is untyped
+        def update(self, n=1):
+            shown.append((self.total, n))
+            return super().update(n)
+
+    monkeypatch.setattr(module, "tqdm", Bar)
+    monkeypatch.setattr(module, "BATCH", 3)
+    assert metaformer(*files.words(tiny_run)).code == 0
+    assert shown == [(8, 3), (8, 3), (8, 2)]
+
+
+def test_where_it_is_interrupted_an_earlier_output_stays(metaformer, tiny_run, files, monkeypatch):
+    def stop(self, predictor, query, drawn):
+        if query.rows[0][0] != QUERIES[0][1]:
+            raise KeyboardInterrupt
+        return answer(self, predictor, query, drawn)
+
+    answer = FewShotText.answer
+    monkeypatch.setattr(FewShotText, "answer", stop)
+    monkeypatch.setattr(module, "BATCH", 3)
+    files.out.write_text("of before")
+    there = sorted(files.out.parent.iterdir())
+    assert metaformer(*files.words(tiny_run)).code == 130
+    assert files.out.read_text() == "of before"
+    assert sorted(files.out.parent.iterdir()) == there
+
+
 def test_other_columns_can_be_named(metaformer, tiny_run, files):
     write_csv(files.support, ("intent", "utterance"), [(label, text) for text, label in SUPPORT])
     write_csv(files.query, ("utterance",), [(text,) for _, text in QUERIES])
@@ -206,6 +260,14 @@ class TestRefused:
         files.query = tmp_path / "query.jsonl"
         files.query.write_text('{"text": "a"}\n{"text": "b", "predicted": 1}\n')
         refused("query.jsonl:2", "'predicted'")
+
+    def test_what_cannot_be_asked_before_anything_is_adapted(
+        self, files, refused, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(GradientLearner, "adaptation", None)
+        files.query = tmp_path / "query.jsonl"
+        files.query.write_text('{"text": "a"}\n' * 9 + '{"text": 5}\n')
+        refused("query.jsonl:10", "'text' must be a string, not 5")
 
     def test_a_folder_that_is_not_there(self, files, refused, tmp_path):
         files.out = tmp_path / "none" / "out.csv"
