@@ -153,6 +153,7 @@ def test_memory_does_not_grow_with_the_number_of_queries(metaformer, tiny_run, f
         return [dict.fromkeys(self.added_columns(drawn), "x") for _ in query.rows]
 
     monkeypatch.setattr(FewShotText, "answer", answer)  # the model, which takes time, and is not it
+    monkeypatch.setattr(module, "BATCH", 50)
     monkeypatch.setattr(fewshot_text, "REMEMBERED", 10)
     monkeypatch.setattr(encoding, "PIECE", 1 << 10)
     monkeypatch.setattr("metaformer_cli.tasks.task.SAMPLE", 10)
