@@ -25,7 +25,10 @@ SIZES = ("10000x150", "100000x150", "1000000x150", "200000x20000")
 WORDS = 20_000  # of the made-up language
 SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 SHORT = ("train.steps=2", "train.valid_episodes=2", "train.processes=1")
-TINY = ("model=transformer", "model/size=tiny", "learner=protonet")
+SMALL = (  # a model that costs little beside the rows
+    *("model=transformer", "model.layers=1", "model.width=16", "model.heads=1"),
+    *("model.lexical_width=0", "learner=protonet"),
+)
 
 
 def write(path: Path, rows: int, classes: int) -> None:
@@ -74,12 +77,12 @@ def main() -> None:
             file, support, out = (folder / name for name in ("all.csv", "few.csv", "out.csv"))
             write(file, rows, classes)
             write(support, 25, 5)
-            of_it, run = ("data=csv", f"data.path={file}"), folder / "tiny"
+            of_it, run = ("data=csv", f"data.path={file}"), folder / "small"
             answer = (f"ckpt={run}", f"support={support}", f"query={file}", f"out={out}")
             commands = {
                 "`data`": ("data", *of_it),
                 "`train`, two steps": ("train", *SHORT, *of_it, f"run_dir={folder / 'run'}"),
-                "`train`, of a tiny model": ("train", *TINY, *SHORT, *of_it, f"run_dir={run}"),
+                "`train`, of a small model": ("train", *SMALL, *SHORT, *of_it, f"run_dir={run}"),
                 "`predict`, by that": ("predict", *answer),
             }
             for name, words in commands.items():
