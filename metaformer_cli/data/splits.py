@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from metaformer_cli.data.encoding import read_text
-from metaformer_cli.data.problems import did_you_mean, few
+from metaformer_cli.data.problems import NAMED, did_you_mean, few
 from metaformer_cli.episode import SPLITS
 
 HELD_OUT = 0.2  # of the classes, for validation and again for test
@@ -59,6 +59,7 @@ def read_splits(folder: str | Path, labels: Collection[str]) -> dict[str, tuple[
         raise ValueError(
             f"{folder} {came}: data.splits= names a folder with train.txt, valid.txt and test.txt"
         )
+    there = set(labels)
     places: dict[str, str] = {}  # label -> where it was listed
     faults: list[str] = []
     splits: dict[str, tuple[str, ...]] = {}
@@ -74,8 +75,10 @@ def read_splits(folder: str | Path, labels: Collection[str]) -> dict[str, tuple[
                 continue
             if label in places:
                 faults.append(f"{place}: class {label!r} is already at {places[label]}")
-            elif label not in labels:
-                faults.append(f"{place}: no row has class {label!r}{did_you_mean(label, labels)}")
+            elif label not in there:
+                # to look for a name among many takes long, and few faults are named
+                meant = did_you_mean(label, labels) if len(faults) < NAMED else ""
+                faults.append(f"{place}: no row has class {label!r}{meant}")
             places.setdefault(label, place)
             listed.append(label)
         if not listed:

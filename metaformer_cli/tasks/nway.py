@@ -91,11 +91,11 @@ class NWay(Task):
 
     def answer(self, predictor: Predictor, query: Examples, drawn: Drawn) -> list[dict[str, Any]]:
         """The most probable class, and the probability of each."""
+        columns = self.added_columns(drawn)
         answers: list[dict[str, Any]] = []
         for row in predictor(query).softmax(dim=1).tolist():
             best = drawn.groups[row.index(max(row))]
-            columns = {f"p({name})": round(p, 6) for name, p in zip(drawn.groups, row, strict=True)}
-            answers.append({PREDICTED: best, **columns})
+            answers.append(dict(zip(columns, (best, *(round(p, 6) for p in row)), strict=True)))
         return answers
 
     def added_columns(self, drawn: Drawn) -> list[str]:

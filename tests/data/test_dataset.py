@@ -225,6 +225,18 @@ def test_splits_are_read_in_order_with_marks_blanks_and_any_line_ends(tmp_path):
     assert splits == {"train": ("b", "a"), "valid": ("c",), "test": ("d e",)}
 
 
+def test_of_many_unknown_classes_few_are_looked_for_among_the_others(tmp_path, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(
+        "metaformer_cli.data.splits.did_you_mean", lambda *a: looked_for.append(a) or ""
+    )
+    unknown = "".join(f"x{number}\n" for number in range(20))
+    folder = listed(tmp_path, train=unknown, valid="c", test="d")
+    with pytest.raises(ValueError, match="and 17 more"):
+        read_splits(folder, ["a", "b", "c", "d"])
+    assert looked_for == ["x0", "x1", "x2"]
+
+
 BAD_SPLITS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "overlap": ({"test": "d\na\n"}, r"test\.txt:2: class 'a' is already at .*train\.txt:1"),
     "twice": ({"valid": "c\n\nc"}, r"valid\.txt:3: class 'c' is already at .*valid\.txt:1"),
