@@ -22,7 +22,7 @@ from metaformer_cli.tasks.task import cut, evenly, looked_at, some_of, spread
 # Where texts are cut: so many of those to train on stay whole, with some room, because a tokenizer
 # that was trained on them takes more tokens for others; and no text of fewer tokens is cut.
 WHOLE, ROOM, SHORTEST = 0.99, 1.25, 64
-REMEMBERED = 50_000  # texts whose tokens are kept: about 20 MB
+REMEMBERED = 50_000  # texts whose tokens are kept: of ten words each, about 40 MB
 
 
 @dataclass(frozen=True)

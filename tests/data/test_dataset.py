@@ -227,9 +227,12 @@ def test_splits_are_read_in_order_with_marks_blanks_and_any_line_ends(tmp_path):
 
 def test_of_many_unknown_classes_few_are_looked_for_among_the_others(tmp_path, monkeypatch):
     looked_for = []
-    monkeypatch.setattr(
-        "metaformer_cli.data.splits.did_you_mean", lambda *a: looked_for.append(a) or ""
-    )
+
+    def look_for(word, _):
+        looked_for.append(word)
+        return ""
+
+    monkeypatch.setattr("metaformer_cli.data.splits.did_you_mean", look_for)
     unknown = "".join(f"x{number}\n" for number in range(20))
     folder = listed(tmp_path, train=unknown, valid="c", test="d")
     with pytest.raises(ValueError, match="and 17 more"):
