@@ -72,9 +72,7 @@ def predict(config: PredictCommand) -> None:
 
     rows = asked()
     answered = task.answered(drawn, rows)
-    deque(
-        rows, maxlen=0
-    )  # where it looked at none: what cannot be asked is refused before the work
+    deque(rows, maxlen=0)  # all that it left: what cannot be asked is refused before the work
     if seen := seen_in_training(file, task.asked(drawn), task.words[:2]):
         print(f"note     {seen}")
     adapt_on = task.read(drawn.support, drawn).to(device)

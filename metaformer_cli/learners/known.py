@@ -11,7 +11,8 @@ from metaformer_cli.episode import Examples
 from metaformer_cli.learners.engine import Engine, in_float
 from metaformer_cli.models.model import FeatureModel, Parameters
 
-KEPT = 2**28  # bytes of features that are remembered: of 175,000 texts at a width of 384
+KEPT = 2**28  # bytes that are remembered: of 88,000 texts at a width of 384
+BESIDE = 1500  # bytes of what stands beside a text's features: its tokens, and a tensor's own
 
 
 class KnownFeatures:
@@ -35,7 +36,7 @@ class KnownFeatures:
                 "expected model=minilm, pretrained or transformer"
             )
         self.model, self.engine = model, run_by
-        self.most = KEPT // (4 * model.width)
+        self.most = KEPT // (4 * model.width + BESIDE)
         self._known: dict[Hashable, Tensor] = {}
         self._computed_with: list[tuple[Tensor, int]] = []
 
