@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "config": {"choices", "episode", "seal", "training.checkpoint_header"},
     "commands": {
         *("config", "benchmark", "reports", "training", "learners", "models", "tasks", "data"),
-        *("episode", "atomic", "seal", "__init__"),
+        *("episode", "atomic", "locks", "seal", "__init__"),
     },
     "benchmark": {"learners", "episode"},
     "reports": {"episode"},
@@ -34,10 +34,11 @@ MAY_IMPORT = {
     "models": {"choices", "atomic", "seal"},
     # the format of packed sequences belongs to the models that read it
     "tasks": {"models.packed", "data", "episode", "choices"},
-    "data": {"episode", "choices", "atomic", "seal"},
+    "data": {"episode", "choices", "atomic", "locks", "seal"},
     "episode": set(),
     "choices": set(),
     "atomic": set(),
+    "locks": set(),
     "seal": set(),
 }
 SEE_HYDRA = {"cli", "config"}

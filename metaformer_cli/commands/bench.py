@@ -21,8 +21,9 @@ from metaformer_cli.commands.build import (
     resolve_device,
     teach,
 )
-from metaformer_cli.commands.train import check_writable
+from metaformer_cli.commands.place import check_writable
 from metaformer_cli.episode import Groups
+from metaformer_cli.locks import only_writer
 from metaformer_cli.tasks.task import training_sampler
 
 if TYPE_CHECKING:
@@ -94,12 +95,18 @@ def bench(config: BenchCommand) -> None:
     Raises:
         ValueError: the data, a mode's name or the report's folder cannot be used.
     """
+    folder = Path(str(config.run_dir))
+    check_writable(folder)
+    with only_writer(folder, "bench.*"):
+        measure_into(folder, config)
+
+
+def measure_into(folder: Path, config: BenchCommand) -> None:
+    """Measure, and write the report into a folder where nobody else writes."""
     modes = chosen_modes(config.bench.modes)
     task = build_task(config)
     dataset = load_data(config, task)
     groups = groups_of(dataset, "train", task)
-    folder = Path(str(config.run_dir))
-    check_writable(folder)
 
     import torch
 
@@ -138,7 +145,6 @@ def bench(config: BenchCommand) -> None:
         "versions": installed_versions(),
         "config": asdict(config),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "bench.json") as stream:
         stream.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     with replacing(folder / "bench.png") as stream:

@@ -16,8 +16,8 @@ from metaformer_cli.commands.build import print_wrapped, resolve_device
 from metaformer_cli.commands.contenders import gathered
 from metaformer_cli.commands.judging import Candidate, judge
 from metaformer_cli.commands.lineup import LineUp, line_up
+from metaformer_cli.commands.place import check_writable
 from metaformer_cli.commands.recorded import result_sha256
-from metaformer_cli.commands.train import check_writable
 from metaformer_cli.config.compared import Compared, Entry
 from metaformer_cli.config.registry import choice
 from metaformer_cli.config.saved import run_folder

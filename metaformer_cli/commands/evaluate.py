@@ -15,8 +15,9 @@ from metaformer_cli.commands.beside import beside_in_report, scores_beside
 from metaformer_cli.commands.build import print_unread
 from metaformer_cli.commands.judging import Candidate, judge
 from metaformer_cli.commands.origin import MissingOriginError
+from metaformer_cli.commands.place import check_writable
 from metaformer_cli.commands.recorded import report_name
-from metaformer_cli.commands.train import check_writable, join
+from metaformer_cli.commands.train import join
 from metaformer_cli.config.combinations import needs_model
 from metaformer_cli.config.registry import choice
 from metaformer_cli.tasks.task import episodes_sha256

@@ -13,11 +13,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from metaformer_cli.commands.build import build_task
+from metaformer_cli.commands.sweep import FILE as TABLE
 from metaformer_cli.commands.sweep import Ended, Failed, Run, Table, attempt, ended
 from metaformer_cli.config.options import flatten
 from metaformer_cli.config.resolve import resolve
 from metaformer_cli.config.sweep import Job, Numbers, Search
 from metaformer_cli.episode import Score, derive_seed
+from metaformer_cli.locks import only_writer
 from metaformer_cli.training.launch import torchrun_place
 
 if TYPE_CHECKING:
@@ -57,7 +59,13 @@ def search(own: Search, run: Run, failed: Failed) -> int:
     optuna = import_optuna()
     config = resolve(own.job(0, {}).composed)
     lead = build_task(config).objective.lead
-    study = open_study(optuna, own, about(own, config), lead)
+    with only_writer(own.folder, f"{FILE}*", TABLE):
+        study = open_study(optuna, own, about(own, config), lead)
+        return run_trials(optuna, own, study, run, failed)
+
+
+def run_trials(optuna: ModuleType, own: Search, study: Study, run: Run, failed: Failed) -> int:
+    """Run the trials that a study has not seen the end of, in a folder where nobody else writes."""
     running, failing = optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.FAIL
     spaces = {key: distribution(optuna, where) for key, where in own.space.items()}
     table = Table(own.folder, max(own.trials, len(study.trials)))
@@ -128,7 +136,6 @@ def open_study(optuna: ModuleType, own: Search, known: dict[str, Any], lead: Sco
     from sqlalchemy.exc import SQLAlchemyError
 
     file = own.folder / FILE
-    own.folder.mkdir(parents=True, exist_ok=True)
     try:
         study: Study = optuna.create_study(
             study_name="search",

@@ -6,7 +6,7 @@ import json
 import shlex
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from metaformer_cli.config.saved import checkpoint_file, holds_run
 from metaformer_cli.config.schema import TrainCommand
 from metaformer_cli.config.sweep import Job, Sweep
 from metaformer_cli.episode import Score
+from metaformer_cli.locks import only_writer
 from metaformer_cli.training.checkpoint_header import read_header
 from metaformer_cli.training.comparison import Interval, interval
 from metaformer_cli.training.launch import ALONE, torchrun_place
@@ -181,8 +182,9 @@ def sweep(own: Sweep, run: Run, failed: Failed) -> int:
         with naming(job):
             resolve(job.composed)  # what is wrong is said before hours of work
     place = torchrun_place(1) or ALONE
-    table = Table(own.folder if place.rank == 0 else None, len(own.jobs))
-    with place.only_first_prints():
+    folder = own.folder if place.rank == 0 else None
+    table = Table(folder, len(own.jobs))
+    with place.only_first_prints(), only_writer(folder, FILE) if folder else nullcontext():
         try:
             if own.launch:
                 print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -30,6 +29,7 @@ from metaformer_cli.commands.memory import (
     out_of_memory,
     to_lower,
 )
+from metaformer_cli.commands.place import alone_in_run
 from metaformer_cli.commands.recorded import seen_by_origin, training_groups
 from metaformer_cli.config.saved import checkpoint_file, to_yaml
 from metaformer_cli.data.record import DataRecord
@@ -64,15 +64,18 @@ def train(config: TrainCommand) -> float:
     """
     place = torchrun_place(config.train.processes)
     if place is None:
-        return prepare_and_train(config)
+        with alone_in_run(config):
+            return prepare_and_train(config)
     with place.only_first_prints():
         processes = join(place, config.device)
         run_dir = processes.exchange(config.run_dir)[0]  # another clock gave each its own default
-        return prepare_and_train(replace(config, run_dir=run_dir), processes)
+        config = replace(config, run_dir=run_dir)
+        with alone_in_run(config, processes):
+            return prepare_and_train(config, processes)
 
 
 def prepare_and_train(config: TrainCommand, processes: Processes | None = None) -> float:
-    """Check the data and the run's folder, train, and say what came of it.
+    """Check the data, train, and say what came of it. Nobody else writes into the run's folder.
 
     Args:
         config: the whole configuration.
@@ -85,7 +88,6 @@ def prepare_and_train(config: TrainCommand, processes: Processes | None = None) 
     dataset = load_data(config, task)
     splits, record, lines = training_groups(config, dataset, task)
     folder = Path(str(config.run_dir))
-    check_writable(folder)
     print(f"run      {folder}")
     print(f"data     {dataset.name}{describe_splits(task, splits)}", flush=True)
     for remark in dataset.remarks:
@@ -366,19 +368,6 @@ def load_resumed(config: TrainCommand) -> Checkpoint | None:
             "as many; leave train.steps out, or raise it to train on"
         )
     return checkpoint
-
-
-def check_writable(folder: Path) -> None:
-    """Check that a run can be kept in `folder`, before the work; makes nothing.
-
-    Raises:
-        ValueError: it is a file, or cannot be written to.
-    """
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir():
-        raise ValueError(f"run_dir={folder}: {existing} is a file; give another run_dir")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(f"run_dir={folder}: cannot write in {existing}; give another run_dir")
 
 
 def describe_splits(task: Task, splits: Mapping[str, Groups]) -> str:

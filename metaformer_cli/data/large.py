@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shutil
 from array import array
 from bisect import bisect_right
@@ -31,12 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from metaformer_cli.atomic import sync_all, sync_folder
+from metaformer_cli.atomic import replacing_folder
 from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.passages import Reading, evenly_spaced
 from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.spelling import visible
 from metaformer_cli.episode import Row
+from metaformer_cli.locks import locked
 from metaformer_cli.seal import check_folder, file_sha256, seal_folder
 
 FORMAT: Final = 2  # of the store: another is built anew
@@ -135,23 +135,15 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
     hashes = [[str(file), label, file_sha256(file)] for file, label in files.items()]
     known_by = json.dumps([FORMAT, asdict(reading), hashes]).encode()
     folder = cache / hashlib.sha256(known_by).hexdigest()[:16]
-    if folder.is_dir():
-        try:
-            check_folder(folder)
-        except (ValueError, OSError) as error:
-            found.note(f"{error}; built anew")
-            shutil.rmtree(folder)
-            _mapped.cache_clear()
-    if not folder.is_dir():
+    problem = _problem(folder)
+    if problem is not None:
         cache.mkdir(parents=True, exist_ok=True)
-        aside = cache / f".{folder.name}.{secrets.token_hex(4)}.tmp"
-        aside.mkdir()
-        try:
-            _build(aside, files, reading, hashes)
-            seal_folder(aside)
-            _put(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with locked(cache / f".{folder.name}.lock", f"passages in {cache}", waits=True):
+            problem = _problem(folder)  # none, where another has built it meanwhile
+            if problem:
+                found.note(f"{problem}; built anew")
+            if problem is not None:
+                _make(folder, files, reading, hashes)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     found.take(facts["problems"])
     size = sum(file.stat().st_size for file in files)
@@ -161,15 +153,27 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
     return Store(folder, groups, facts["sources"], facts["books"])
 
 
-def _put(aside: Path, folder: Path) -> None:
-    """Give a whole store its name, unless another process was faster."""
-    sync_all(aside)
+def _problem(folder: Path) -> str | None:
+    """What is wrong with a store; nothing to say where there is none, None where it is whole."""
+    if not folder.is_dir():
+        return ""
     try:
-        aside.rename(folder)
-        sync_folder(folder.parent)
-    except OSError:
-        if not folder.is_dir():
-            raise
+        check_folder(folder)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _make(
+    folder: Path, files: Mapping[Path, str], reading: Reading, hashes: Sequence[Sequence[str]]
+) -> None:
+    """Build a store aside, and give it its name once it is whole."""
+    _mapped.cache_clear()
+    for left_by_a_kill in folder.parent.glob(f".{folder.name}.*.tmp"):
+        shutil.rmtree(left_by_a_kill)
+    with replacing_folder(folder) as aside:
+        _build(aside, files, reading, hashes)
+        seal_folder(aside)
 
 
 def _build(

@@ -24,6 +24,7 @@ from metaformer_cli.data.dataset import Dataset, build_dataset
 from metaformer_cli.data.files import read_rows
 from metaformer_cli.data.problems import Problems
 from metaformer_cli.data.splits import read_splits
+from metaformer_cli.locks import LOCK, locked, refuse_links
 from metaformer_cli.seal import file_sha256
 
 PUBLISHER = (
@@ -114,12 +115,22 @@ def preset_folder(name: str, *, cache_dir: str | Path, publisher: str = PUBLISHE
         OSError: the cache cannot be written.
     """
     folder = Path(cache_dir) / name
-    for file in PRESETS[name]:
-        path = folder / file.name
-        if not (path.is_file() and file_sha256(path) == file.sha256):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _download(f"{publisher}/{file.address}", path, file, preset=name)
+    if any(map(partial(_is_missing, folder), PRESETS[name])):
+        refuse_links(Path(cache_dir), name, f"{name}/**/*")
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / LOCK, f"{name} in {cache_dir}", waits=True):
+            for file in PRESETS[name]:
+                if _is_missing(folder, file):  # nobody else has fetched it meanwhile
+                    path = folder / file.name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _download(f"{publisher}/{file.address}", path, file, preset=name)
     return folder
+
+
+def _is_missing(folder: Path, file: Download) -> bool:
+    """Whether a file of a preset is not there, or is another one."""
+    path = folder / file.name
+    return not path.is_file() or file_sha256(path) != file.sha256
 
 
 def _download(url: str, path: Path, file: Download, *, preset: str) -> None:

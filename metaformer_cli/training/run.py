@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from metaformer_cli.atomic import replacing, sync_folder
 from metaformer_cli.models.model import Parameters
@@ -14,6 +14,14 @@ from metaformer_cli.seal import sealed
 from metaformer_cli.training.checkpoint import Checkpoint, Progress, save
 from metaformer_cli.training.checkpoint_header import BEST, LAST, VALIDATED, validated
 from metaformer_cli.training.optimiser import AdamW
+
+# What a kill leaves of what this process writes. A report that is just written is another's.
+LEFT_BY_A_KILL: Final = (
+    ".config.yaml.*.tmp",
+    ".metrics.jsonl.*.tmp",
+    ".pretrained.*.tmp",
+    "checkpoints/.*.tmp",
+)
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,12 @@ class Run:
             return
         checkpoints = self.folder / "checkpoints"
         checkpoints.mkdir(parents=True, exist_ok=True)
-        for folder in (self.folder, checkpoints):
-            for leftover in folder.glob(".*.tmp"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        for name in LEFT_BY_A_KILL:
+            for leftover in self.folder.glob(name):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink(missing_ok=True)
         with replacing(self.folder / "config.yaml") as stream:
             stream.write(sealed(config_yaml).encode())
         for folder in (self.folder, self.folder.parent):
