@@ -13,18 +13,12 @@ from typing import Any
 from hydra.core.override_parser.types import Override, Transformer
 
 from metaformer_cli.config.checks import did_you_mean
-from metaformer_cli.config.compose import (
-    overrides_of,
-    parse,
-    plugin_files,
-    quoted,
-    readable,
-    run,
-)
+from metaformer_cli.config.compose import parse, plugin_files, run
 from metaformer_cli.config.registry import choices, use_plugins
 from metaformer_cli.config.resolve import Composed, resolve, stamp
 from metaformer_cli.config.saved import holds_run, read_saved_config
 from metaformer_cli.config.schema import EvalCommand
+from metaformer_cli.config.words import overrides_of, quoted, readable
 
 # What would make all entries alike, or ask for another judge.
 REFUSED = {

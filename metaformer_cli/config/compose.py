@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -34,6 +32,7 @@ from metaformer_cli.config.resolve import Composed, merge, saved_source
 from metaformer_cli.config.saved import check_plugins, read_resumed_config, read_saved_config
 from metaformer_cli.config.schema import COMMANDS, CheckpointCommand
 from metaformer_cli.config.sweep import Job, Search, Sweep, job_folder, space_of, values_of
+from metaformer_cli.config.words import as_typed, overrides_of, quoted, readable
 
 _CONFIGS = "metaformer_cli.configs"
 
@@ -100,6 +99,9 @@ def _read(command: str, words: Sequence[str]) -> Composed | Sweep | Search | Non
     words = [readable(word) for word in args.overrides]
     use_plugins(plugin_files(words))
     register(args.config_dir)
+    known = options(COMMANDS[command])
+    words = [as_typed(word, known) for word in words]
+    _refuse_hydras_own(words, args.multirun)
     shows = args.cfg or args.info or args.hydra_help or args.shell_completion or args.run
     if args.multirun and not shows:
         return _sweep(command, words, args.config_dir)
@@ -109,7 +111,7 @@ def _read(command: str, words: Sequence[str]) -> Composed | Sweep | Search | Non
     job_only = args.cfg == "job" and args.package is None and not args.multirun
     if job_only:  # Hydra would print what it composed, without the checkpoint's values
         flags = [f"--config-dir={args.config_dir}"] if args.config_dir else []
-    if flags or any(key.startswith(("hydra.", "hydra/")) for key in typed):
+    if flags:
         composed = _composed_by_main(command, words, flags, args)
     else:  # hydra.main composes everything twice, which takes longer than all the rest
         composed = _compose(command, words, None)
@@ -117,6 +119,22 @@ def _read(command: str, words: Sequence[str]) -> Composed | Sweep | Search | Non
         return composed
     sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(merge(composed))))
     return None
+
+
+def _refuse_hydras_own(words: Sequence[str], multirun: bool) -> None:
+    """Refuse options of Hydra's own, but for those of a sweep that metaformer knows.
+
+    Raises:
+        ValueError: one was typed.
+    """
+    taken = ("hydra.sweep.dir", *KEYS)
+    for key in (override.key_or_group for override in overrides_of(words)):
+        if key.startswith(("hydra.", "hydra/")) and not (multirun and key.startswith(taken)):
+            raise ValueError(
+                f"{key}: metaformer itself composes and runs jobs, and takes no other options of "
+                "Hydra's than hydra.sweep.dir and hydra/launcher, with -m: leave it out; "
+                "run_dir=FOLDER says where a run is kept"
+            )
 
 
 def _compose(command: str, words: Sequence[str], config_dir: str | None) -> Composed:
@@ -132,8 +150,9 @@ def _composed_by_main(
 ) -> Composed | None:
     """The same by `hydra.main`, which acts on its flags; None where that is all."""
     choices = _choices(command, words)
-    # a configuration may name code to log with, and Hydra would run it
+    # a configuration may name code to log with, and Hydra would run it; or a folder to make
     quiet = ["hydra.job_logging.root=null", "hydra.hydra_logging.root=null"]
+    quiet += ["hydra.run.dir=.", "hydra.output_subdir=null"]
     if not args.shell_completion:
         _multirun(command, [*choices, *words, *quiet], args.config_dir)
     sys.argv = [sys.argv[0], *flags, *choices, *words, *quiet]
@@ -155,16 +174,11 @@ def _sweep(command: str, words: Sequence[str], config_dir: str | None) -> Sweep 
         ValueError: a job cannot be composed, or Hydra is told what it does not do here.
     """
     typed = {override.key_or_group: override for override in overrides_of(words)}
-    taken = ("hydra.sweep.dir", *KEYS)
-    for key in typed:
-        if key.startswith(("hydra.", "hydra/")) and not key.startswith(taken):
-            raise ValueError(
-                f"{key}: metaformer itself composes the jobs of a sweep, and takes no other option "
-                "of Hydra's than hydra.sweep.dir and hydra/launcher: leave it out"
-            )
     words = [str(own.input_line) for key, own in typed.items() if not key.startswith(KEYS)]
     place = typed.get("hydra.sweep.dir") or typed.get("run_dir")
     if place and not place.is_sweep_override():
+        if place.key_or_group in (known := options(COMMANDS[command])):
+            known[place.key_or_group].checked(place.value())
         words = [*words, f"hydra.sweep.dir={place.get_value_element_as_str()}"]
     node = _multirun(command, words, config_dir)
     params = [f"{key}={value}" for key, value in (node.hydra.sweeper.params or {}).items()]
@@ -282,27 +296,6 @@ def parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
             "metaformer does without; use --config-dir, or resume="
         )
     return args, [word for word in words if word not in args.overrides]
-
-
-def overrides_of(words: Sequence[str]) -> list[Override]:
-    """The words, as Hydra reads them."""
-    return OverridesParser.create().parse_overrides(list(words))
-
-
-def readable(word: str) -> str:
-    """The word; where Hydra's grammar cannot read its value, as in `data.path=(1).csv`, quoted."""
-    name, equals, value = word.partition("=")
-    try:
-        overrides_of([word])
-    except OverrideParseException:
-        if equals and value:
-            return f"{name}={quoted(value)}"
-    return word
-
-
-def quoted(value: str) -> str:
-    """A value that Hydra takes as it is."""
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"
 
 
 def _first(override: Override) -> Any:

@@ -89,6 +89,8 @@ class Option:
         named = self.names and isinstance(value, str)
         if type(value) not in self.types or (named and value not in self.names):
             raise ValueError(self.wrong_type(value))
+        if self.is_path and isinstance(value, str) and not value.strip():
+            raise ValueError(f"{self.key}={value}: expected a path; leave {self.key} out for none")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{self.key}={value}: expected a finite number")
         for check in () if value is None or named else self.checks:

@@ -104,7 +104,15 @@ def test_a_sweep_of_another_command_leaves_nothing(compose, tmp_path):
         (["experiment=mine"], "experiment"),
         (["seed=0,1"], "several values are a sweep: add -m"),
         (["hydra.callbacks.x._target_=pathlib.Path.touch"], "hydra"),
-        (["+hydra.callbacks.x._target_=pathlib.Path.cwd"], "cannot name code to run"),
+        (["+hydra.callbacks.x._target_=pathlib.Path.cwd"], "no other options of Hydra's"),
+        (["hydra.run.dir=made"], "run_dir=FOLDER says where a run is kept"),
+        (["--cfg", "job", "hydra.run.dir=made"], "leave it out"),
+        (["hydra.output_subdir=made"], "leave it out"),
+        (["hydra/launcher=joblib"], "with -m"),
+        (["run_dir="], "run_dir=: expected a path; leave run_dir out for none"),
+        (["run_dir= "], "expected a path"),
+        (["-m", "run_dir=", "seed=0,1"], "run_dir=: expected a path"),
+        (["-m", "run_dir=${oc.env:HOME}", "seed=0,1"], "expected a plain text"),
     ],
 )
 def test_what_the_schema_does_not_have_is_refused(words, said, compose):
@@ -156,6 +164,23 @@ def test_logging_of_a_configuration_from_elsewhere_is_left_out(compose, tmp_path
         jobs = compose("train", *sweep, "--config-dir", str(tmp_path), "experiment=evil")
         assert jobs[0].tree["seed"] == 4
     assert not (tmp_path / "touched").exists()
+
+
+def test_a_configuration_from_elsewhere_makes_no_folder(compose, tmp_path):
+    add_config(
+        tmp_path / "experiment" / "own.yaml",
+        "# @package _global_\nseed: 4\nhydra: {run: {dir: made}, output_subdir: made}\n",
+    )
+    (composed,) = compose("train", "--config-dir", ".", "experiment=own")
+    assert composed.tree["seed"] == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["experiment"]
+
+
+def test_a_run_is_kept_where_it_was_said_to_the_letter(compose):
+    (one,) = compose("train", "run_dir=1e3 ")
+    assert (one.given["run_dir"], one.tree["run_dir"]) == ("1e3 ", "1e3 ")
+    (first, _) = compose("train", "-m", "run_dir=1e3 ", "seed=0,1")
+    assert first.folder == "1e3 /0_seed-0"
 
 
 def test_a_users_folder_adds_choices(compose, tmp_path):

@@ -55,7 +55,7 @@ def test_a_star_stands_for_every_choice():
     ("words", "said"),
     [
         (["train.lr=interval(1e-5,1e-3)"], "a search beside it, hparams_search=NAME"),
-        (["hydra/sweeper=basic"], "metaformer itself composes the jobs of a sweep"),
+        (["hydra/sweeper=basic"], "metaformer itself composes and runs jobs"),
         (
             ["hydra/launcher=basic"],
             "expected hydra/launcher=joblib, submitit_local or submitit_slurm",
