@@ -73,3 +73,15 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def no_empty_folder_left(folder: Path) -> Iterator[None]:
+    """At the end, a folder that was not there before, and those around it, are gone if empty."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in new:
+            with suppress(OSError):  # it was not made, or holds something
+                place.rmdir()

@@ -153,14 +153,14 @@ def _listing(words: Sequence[str]) -> str:
 
 
 def _run(command: str, words: Sequence[str]) -> int:
+    from metaformer_cli.commands.compiled import kept_in_cache
     from metaformer_cli.config.compose import run
 
     logging.basicConfig(format="%(message)s")  # to stderr
     for name in ("metaformer_cli", "hydra"):
         logging.getLogger(name).setLevel(logging.INFO)
-    if command == "compare":
-        return _compare(words)
-    return run(command, words, _job, _jobs)
+    with kept_in_cache():
+        return _compare(words) if command == "compare" else run(command, words, _job, _jobs)
 
 
 def _compare(words: Sequence[str]) -> int:

@@ -14,11 +14,13 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
+
+from metaformer_cli.atomic import no_empty_folder_left
 
 LOCK: Final = ".lock"  # in a folder that has one writer
 AT_ITS_END: Final = 0.5  # seconds that a writer may take to be gone
@@ -43,15 +45,10 @@ def only_writer(folder: Path, *names: str) -> Iterator[None]:
         OSError: it cannot be written to.
     """
     refuse_links(folder, *names)
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
+    with no_empty_folder_left(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / LOCK, f"run_dir={folder}"):
             yield
-    finally:
-        with suppress(OSError):  # the first that is not empty, and those around it, stay
-            for place in made:
-                place.rmdir()
 
 
 @contextmanager

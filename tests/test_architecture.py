@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "episode": set(),
     "choices": set(),
     "atomic": set(),
-    "locks": set(),
+    "locks": {"atomic"},
     "seal": set(),
 }
 SEE_HYDRA = {"cli", "config"}

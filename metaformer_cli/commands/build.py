@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +12,7 @@ from metaformer_cli.commands.origin import Origin, sha256_of
 from metaformer_cli.config.combinations import needs_model
 from metaformer_cli.config.registry import ADDED, choice, plugins, use_plugins
 from metaformer_cli.config.saved import last_validated
-from metaformer_cli.config.schema import CACHE, TrainCommand
+from metaformer_cli.config.schema import TrainCommand
 from metaformer_cli.data.dataset import Dataset
 from metaformer_cli.episode import Groups, Row
 from metaformer_cli.tasks.task import Task
@@ -309,11 +307,6 @@ def build_engine(config: ModelCommand) -> Engine:
     from metaformer_cli.learners.engine import Engine
 
     options = config.engine
-    if options.compile is True:  # where the next run finds what was compiled
-        place = Path(CACHE).expanduser() / "compiled"
-        with suppress(OSError):  # else in PyTorch's own place, a temporary folder
-            place.mkdir(parents=True, exist_ok=True)
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(place))
     torch.backends.cuda.matmul.fp32_precision = "tf32" if options.precision == "tf32" else "ieee"
     return Engine(
         compile=options.compile is True,  # auto is settled where it matters
