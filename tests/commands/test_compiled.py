@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,14 +70,15 @@ def test_a_place_that_the_user_chose_is_used_and_kept(home, monkeypatch):
 
 
 def test_a_command_that_imports_the_compiler_and_compiles_nothing_leaves_nothing(
-    tiny_run, tmp_path, metaformer
+    tiny_run, tmp_path, environment
 ):
     rows = "".join(f"{'hello' if i % 2 else 'bye'} {i},{'ab'[i % 2]}\n" for i in range(4))
     (tmp_path / "rows.csv").write_text(f"text,label\n{rows}")
     for name in ("home", "tmp"):
         (tmp_path / name).mkdir()
     own = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
-    words = (f"ckpt={tiny_run}", "support=rows.csv", "out=out")
-    done = metaformer("export", *words, cwd=tmp_path, **own)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "metaformer_cli", "export"]
+    command += [f"ckpt={tiny_run}", "support=rows.csv", "out=out"]
+    subprocess.run(command, cwd=tmp_path, env={**environment, **own}, check=True)
+    assert (tmp_path / "out" / "program.pt2").exists()
     assert leaves(tmp_path / "home") == leaves(tmp_path / "tmp") == []
