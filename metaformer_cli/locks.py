@@ -102,7 +102,7 @@ def refuse_links(folder: Path, *names: str) -> None:
         ValueError: something is.
     """
     for name in names:
-        for path in folder.glob(name):
+        for path in (folder / name, *folder.glob(name)):  # which passes over a link to nothing
             if path.is_symlink():
                 raise ValueError(
                     f"{path} is a symbolic link to {path.readlink()}: metaformer writes in "

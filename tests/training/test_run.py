@@ -108,11 +108,13 @@ def test_what_a_kill_in_the_middle_of_a_write_leaves_is_cleared_away(run):
         (run.folder / name).write_bytes(b"half")
     (run.folder / ".pretrained.0123abcd.new.tmp").mkdir()
     (run.folder / ".pretrained.0123abcd.new.tmp" / "config.json").touch()
+    (run.folder / ".eval-maml.json.0123abcd.tmp").write_text("another process writes it")
     (run.folder / "notes.tmp").write_text("the user's own")
     assert load(run.folder / "checkpoints" / LAST).progress.step == 1
     run.begin("seed: 0\n")
-    left = {path.name for path in run.folder.rglob("*")}
-    assert left == {"config.yaml", "checkpoints", LAST, "notes.tmp"}
+    left = {path.name for path in run.folder.rglob("*") if path.is_file()}
+    assert left == {"config.yaml", LAST, "notes.tmp", ".eval-maml.json.0123abcd.tmp"}
+    assert not list(run.folder.glob(".pretrained*"))
 
 
 def test_so_many_of_the_last_validated_weights_are_kept_as_one_asks_for(tmp_path):
