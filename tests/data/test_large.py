@@ -7,6 +7,9 @@ import gzip
 import pickle
 import random
 import re
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -150,6 +153,30 @@ def test_a_store_that_is_damaged_is_built_anew_and_that_is_said(texts, tmp_path,
     assert [note for note in again.notes if f"{built / name} is damaged" in note]
     assert (built / name).read_bytes() == content
     assert not [note for note in load(texts, tmp_path).notes if " is damaged: " in note]
+
+
+@pytest.mark.usefixtures("store")
+def test_processes_that_need_a_store_at_once_build_it_once_and_clear_what_a_kill_left(
+    texts, tmp_path, monkeypatch
+):
+    first = load(texts, tmp_path)
+    (name,) = [path.name for path in (tmp_path / "folder").iterdir()]
+    shutil.rmtree(tmp_path / "folder" / name)
+    (tmp_path / "folder" / f".{name}.0123abcd.new.tmp").mkdir()
+    built = []
+    build = large._build
+
+    def slow(*args):
+        built.append(args)
+        time.sleep(0.3)
+        build(*args)
+
+    monkeypatch.setattr(large, "_build", slow)
+    with ThreadPoolExecutor(3) as pool:
+        found = [*pool.map(lambda _: load(texts, tmp_path), range(3))]
+    assert len(built) == 1
+    assert all(tuple(own.groups["b"]) == tuple(first.groups["b"]) for own in found)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == [name]
 
 
 @pytest.mark.usefixtures("store")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -103,6 +104,25 @@ def test_a_damaged_file_in_the_cache_is_fetched_anew(server, tmp_path):
     fetched(server, tmp_path)
     assert (folder / "full.jsonl").read_bytes() == FILES["DIR/full.jsonl"]
     assert server.asked == [*FILES, "DIR/full.jsonl"]
+
+
+def test_processes_that_need_a_preset_at_once_download_it_once(server, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        folders = [*pool.map(lambda _: fetched(server, tmp_path), range(4))]
+    assert folders == [tmp_path / "small"] * 4
+    assert server.asked == list(FILES)
+    assert files_under(tmp_path / "small").keys() == {"full.jsonl", "splits/01/train.txt"}
+
+
+@pytest.mark.parametrize("name", ["small", "small/splits", "small/full.jsonl"])
+def test_nothing_is_downloaded_to_where_a_link_leads(server, tmp_path, name):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(ValueError, match=f"{name} is a symbolic link to .*outside"):
+        fetched(server, tmp_path)
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert server.asked == []
 
 
 def cut_short(handler: Handler, body: bytes) -> None:
