@@ -16,7 +16,7 @@ from metaformer_cli.commands.build import print_wrapped, resolve_device
 from metaformer_cli.commands.contenders import gathered
 from metaformer_cli.commands.judging import Candidate, judge
 from metaformer_cli.commands.lineup import LineUp, line_up
-from metaformer_cli.commands.place import check_writable
+from metaformer_cli.commands.place import check_writable, writing_report
 from metaformer_cli.commands.recorded import result_sha256
 from metaformer_cli.config.compared import Compared, Entry
 from metaformer_cli.config.registry import choice
@@ -90,10 +90,11 @@ def compare(asked: Compared) -> None:
             print_wrapped("note", note)
     stem = f"compare-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]}"
     report = {"metaformer": __version__, "tables": [asdict(table) for table in tables]}
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("html", page(tables))):
-        with replacing(folder / f"{stem}.{suffix}") as stream:
-            stream.write(text.encode())
+    texts = {"json": json.dumps(report, indent=2) + "\n", "html": page(tables)}
+    with writing_report(folder, stem):
+        for suffix, text in texts.items():
+            with replacing(folder / f"{stem}.{suffix}") as stream:
+                stream.write(text.encode())
     written = [f"report   {folder / stem}.json", f"page     {folder / stem}.html"]
     print("\n".join([*who(tables[0]), *written]))
 

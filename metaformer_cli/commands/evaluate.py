@@ -15,7 +15,7 @@ from metaformer_cli.commands.beside import beside_in_report, scores_beside
 from metaformer_cli.commands.build import print_unread
 from metaformer_cli.commands.judging import Candidate, judge
 from metaformer_cli.commands.origin import MissingOriginError
-from metaformer_cli.commands.place import check_writable
+from metaformer_cli.commands.place import check_writable, writing_report
 from metaformer_cli.commands.recorded import report_name
 from metaformer_cli.commands.train import join
 from metaformer_cli.config.combinations import needs_model
@@ -76,8 +76,10 @@ def evaluate(config: EvalCommand) -> float:
         "config": asdict(config),
     }
     file_name = report_name(config, file, dataset, task.title, facts)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / file_name) as stream:
+    with (
+        writing_report(folder, Path(file_name).stem),
+        replacing(folder / file_name) as stream,
+    ):
         stream.write(json.dumps(report, indent=2).encode() + b"\n")
     name = config.learner["name"]
     where = f"{found.episodes} {split} episodes of {dataset.name}, {found.seconds:.0f} s"

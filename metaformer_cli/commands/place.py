@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from metaformer_cli.config.saved import run_folder
-from metaformer_cli.locks import only_writer
+from metaformer_cli.locks import locked, only_writer
 from metaformer_cli.training.checkpoint_header import LAST
 
 if TYPE_CHECKING:
@@ -54,6 +55,26 @@ def alone_in_run(config: TrainCommand, processes: Processes | None = None) -> It
                 refusal = str(error)
         if processes is not None and (refusal := processes.exchange(refusal)[0]):
             raise ValueError(refusal)
+        yield
+
+
+@contextmanager
+def writing_report(folder: Path, stem: str) -> Iterator[None]:
+    """Inside, no other process writes the report of that name; another one waits, for a moment.
+
+    A run may be trained meanwhile: a report is none of what that writes.
+
+    Args:
+        folder: made where there is none.
+        stem: of the names of its files, which `replacing` writes.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / f".{stem}.lock", f"{folder / stem}", waits=True):
+        for left_by_a_kill in folder.glob(f".{escape(stem)}.*.tmp"):
+            left_by_a_kill.unlink()
         yield
 
 

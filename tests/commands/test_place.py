@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from metaformer_cli.commands.place import alone_in_run
+from metaformer_cli.atomic import replacing
+from metaformer_cli.commands.place import alone_in_run, writing_report
 from metaformer_cli.config.build import build
 from metaformer_cli.config.schema import TrainCommand
 from metaformer_cli.locks import LOCK, only_writer
@@ -54,6 +56,27 @@ def test_a_run_is_judged_while_it_is_trained(metaformer, copied):
         answer = metaformer("eval", f"ckpt={copied}", "eval.episodes=2")
     assert answer.code == 0, answer
     assert len(list(copied.glob("eval-*.json"))) == 1
+
+
+def test_of_two_that_write_one_report_the_second_waits(tmp_path):
+    both: dict[str, str] = {}
+
+    def write(word: str) -> None:
+        with writing_report(tmp_path / "run", "eval-[x]"):
+            for suffix in ("json", "html"):
+                with replacing(tmp_path / "run" / f"eval-[x].{suffix}") as stream:
+                    stream.write(word.encode())
+            read = {path.read_text() for path in (tmp_path / "run").glob("eval-*")}
+            both[word] = " ".join(read)
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".eval-[x].json.0123abcd.tmp").write_text("half, of a kill")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, "abcdefgh"))
+    assert both == {word: word for word in "abcdefgh"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        *("eval-[x].json", "eval-[x].html")
+    }
 
 
 def test_a_run_that_another_process_just_trained_is_not_lost(copied):
