@@ -46,7 +46,7 @@ def test_what_is_quoted_is_the_same_text_for_hydra(text):
 
 def test_several_texts_are_what_was_typed_too():
     (override,) = overrides_of([as_typed("run_dir=1e3,x,.5", KNOWN)])
-    assert [value.text for value in override.sweep_iterator()] == ["1e3", "x", ".5"]
+    assert [*override.sweep_string_iterator()] == ["'1e3'", "'x'", "'.5'"]
 
 
 @pytest.mark.parametrize(
