@@ -133,13 +133,15 @@ def open_study(optuna: ModuleType, own: Search, known: dict[str, Any], lead: Sco
     Raises:
         ValueError: what is there is another search, or no study.
     """
+    from sqlalchemy.engine import URL
     from sqlalchemy.exc import SQLAlchemyError
 
     file = own.folder / FILE
+    address = URL.create("sqlite", database=str(file.absolute()))  # ? and % are part of a name
     try:
         study: Study = optuna.create_study(
             study_name="search",
-            storage=f"sqlite:///{file.absolute()}",
+            storage=address.render_as_string(),
             direction="minimize" if lead.lower_is_better else "maximize",
             load_if_exists=True,
         )

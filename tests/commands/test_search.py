@@ -84,12 +84,18 @@ def trials(monkeypatch):
             code = search(own, lambda _: None, lambda error: (2, str(error)))
         except KeyboardInterrupt as stop:
             code = stop
-        study = optuna.load_study(
-            study_name="search", storage=f"sqlite:///{own.folder / 'search.db'}"
-        )
+        address = sqlalchemy.URL.create("sqlite", database=str(own.folder / "search.db"))
+        study = optuna.load_study(study_name="search", storage=address.render_as_string())
         return code, study.trials
 
     return of
+
+
+def test_what_is_known_of_a_search_is_kept_in_its_folder_whatever_that_is_called(tmp_path, trials):
+    folder = tmp_path / "a?b%20c #1"
+    trials(space(folder, trials=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["a?b%20c #1"]
+    assert {"search.db", "sweep.json"} <= {path.name for path in folder.iterdir()}
 
 
 def test_a_search_comes_nearer_to_the_best_than_its_first_draws_did(trials, tmp_path):
