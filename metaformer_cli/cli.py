@@ -82,6 +82,9 @@ def main() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot print ± is no error
+    # Else whatever Python is started from here, such as a rank, a compiler's worker or a job of a
+    # sweep, would first look into the working folder for its own modules, and run what it finds.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         code = _dispatch(sys.argv[1:])
         sys.stdout.flush()
