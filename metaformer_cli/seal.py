@@ -10,6 +10,8 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from metaformer_cli.bounds import SETTINGS, regular
+
 SUMS: Final = "metaformer.sha256"  # lines of `sha256sum`, which checks them with -c
 _LAST: Final = "# sha256 of all above: "
 
@@ -26,7 +28,7 @@ def unsealed(file: Path) -> str:
         ValueError: it is not what was written, or not all of it.
         OSError: it cannot be read.
     """
-    text, _, found = file.read_bytes().decode(errors="replace").rpartition(_LAST)
+    text, _, found = regular(file, SETTINGS).read_bytes().decode(errors="replace").rpartition(_LAST)
     if found != f"{sha256(text)}\n":
         raise ValueError(f"{file} is damaged: it is not what was written, by its last line")
     return text
@@ -53,7 +55,7 @@ def check_folder(folder: Path) -> None:
 
 def file_sha256(file: Path) -> str:
     """Of the bytes of a file, in hexadecimal digits."""
-    with file.open("rb") as stream:
+    with regular(file).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

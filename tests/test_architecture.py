@@ -22,24 +22,25 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {"__init__", "commands", "config"},
     # the configuration in a checkpoint is read without the rest of training
-    "config": {"choices", "episode", "seal", "training.checkpoint_header"},
+    "config": {"choices", "episode", "bounds", "seal", "training.checkpoint_header"},
     "commands": {
         *("config", "benchmark", "reports", "training", "learners", "models", "tasks", "data"),
         *("episode", "atomic", "locks", "seal", "__init__"),
     },
     "benchmark": {"learners", "episode"},
     "reports": {"episode"},
-    "training": {"learners", "models", "episode", "atomic", "seal"},
+    "training": {"learners", "models", "episode", "atomic", "bounds", "seal"},
     "learners": {"models", "episode", "choices"},
-    "models": {"choices", "atomic", "seal"},
+    "models": {"choices", "atomic", "bounds", "seal"},
     # the format of packed sequences belongs to the models that read it
     "tasks": {"models.packed", "data", "episode", "choices"},
-    "data": {"episode", "choices", "atomic", "locks", "seal"},
+    "data": {"episode", "choices", "atomic", "bounds", "locks", "seal"},
     "episode": set(),
     "choices": set(),
     "atomic": set(),
+    "bounds": set(),
     "locks": {"atomic"},
-    "seal": set(),
+    "seal": {"bounds"},
 }
 SEE_HYDRA = {"cli", "config"}
 SEE_YAML = {"config", "data"}

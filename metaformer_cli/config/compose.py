@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from metaformer_cli.config.explain import CONFIG_ERRORS, explain
 from metaformer_cli.config.hydra_schema import register
 from metaformer_cli.config.launcher import KEYS, launcher_of
+from metaformer_cli.config.limits import check_folder
 from metaformer_cli.config.option import MISSING
 from metaformer_cli.config.options import options
 from metaformer_cli.config.registry import GROUPS, choices, plugins, use_plugins
@@ -285,6 +286,7 @@ def parse(words: Sequence[str]) -> tuple[Namespace, list[str]]:
         )
     if args.config_dir is not None and not Path(args.config_dir).is_dir():
         raise ValueError(f"--config-dir {args.config_dir}: expected a folder that is there")
+    check_folder(args.config_dir)
     if args.config_path is not None or args.config_name is not None:
         raise ValueError(
             "--config-path and --config-name would take the place of metaformer's own "

@@ -18,6 +18,7 @@ from types import NoneType
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from metaformer_cli import choices as words
+from metaformer_cli.bounds import SETTINGS, regular
 from metaformer_cli.config.checks import listed
 from metaformer_cli.config.option import MISSING, Option, option
 
@@ -66,10 +67,10 @@ class PythonFile:
         """Read it.
 
         Raises:
-            ValueError: it is missing, or a folder.
+            ValueError: it is missing, or no file, or far too large.
         """
         try:
-            return cls(path, path.read_bytes())
+            return cls(path, regular(path, SETTINGS).read_bytes())
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}: expected a Python file") from None
 

@@ -9,11 +9,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
+from metaformer_cli.config.limits import check_word
 from metaformer_cli.config.option import Option
 
 
 def overrides_of(words: Sequence[str]) -> list[Override]:
-    """The words, as Hydra reads them."""
+    """The words, as Hydra reads them.
+
+    Raises:
+        ValueError: one is nested too deep.
+    """
+    for word in words:
+        check_word(word)
     return OverridesParser.create().parse_overrides(list(words))
 
 

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
+from metaformer_cli.bounds import HELD, regular
 from metaformer_cli.data.problems import Problems
 
 # The longer marks first: UTF-32's begins like UTF-16's.
@@ -21,6 +23,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+CHUNK = 1 << 24  # bytes that are read at a time
 FALLBACK = "cp1252"  # what Excel and older programs write in Western Europe and America
 PIECE = 1 << 20  # bytes, or characters, of a large file at a time
 MOST_BEYOND = 0.3  # of the characters that are not blank: Western languages have about a tenth
@@ -42,17 +45,18 @@ def read_text(path: str | Path, found: Problems | None = None, encoding: str | N
         encoding: of the file; None: see `decoded`.
 
     Raises:
-        ValueError: no such file, a folder, or bytes that are no text, with their line.
+        ValueError: no such file, or no file, or bytes that are no text, with their line.
     """
-    with _opened(Path(path)) as stream:
-        return decoded(stream.read(), Path(path), found, encoding)
+    path = Path(path)
+    with _opened(path, HELD) as stream:
+        return decoded(read_bytes(stream, path, encoding), path, found, encoding)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to read, or one line of why not."""
+def _opened(path: Path, at_most: int | None = None) -> Iterator[BufferedIOBase]:
+    """A file to read, of so many bytes, or one line of why not."""
     try:
-        with path.open("rb") as stream:
+        with regular(path, at_most).open("rb") as stream:
             yield stream
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; check the path") from None
@@ -146,8 +150,35 @@ def _refuse_nul(text: str, path: Path, letters: int = 0, lines: int = 0) -> None
         )
 
 
+def read_bytes(stream: BufferedIOBase, path: Path, encoding: str | None = None) -> bytearray:
+    """All of a stream; or what shows already that it is no text, which `decoded` then refuses.
+
+    So holes, and binary files of gigabytes, take little time and memory.
+
+    Args:
+        stream: of what may be a text.
+        path: of the file, for messages.
+        encoding: of it; None: UTF-8, or as its byte order mark says.
+
+    Raises:
+        ValueError: there are more bytes than a text has that is held in memory.
+    """
+    data = bytearray(stream.read(CHUNK))
+    plain = encoding is None and not data.startswith(tuple(MARKS))
+    alien = bytes(1 if plain else 8)  # eight in a row are a NUL in UTF-16 and in UTF-32 too
+    chunk = bytes(data)
+    while chunk and alien not in chunk:
+        if len(data) > HELD:
+            raise ValueError(f"{path}: expected at most {HELD / 1e9:g} GB of text")
+        data += (chunk := stream.read(CHUNK))
+    return data
+
+
 def decoded(
-    data: bytes, path: Path, found: Problems | None = None, encoding: str | None = None
+    data: bytes | bytearray,
+    path: Path,
+    found: Problems | None = None,
+    encoding: str | None = None,
 ) -> str:
     """The text of a file's bytes, without its byte order mark.
 
@@ -184,7 +215,7 @@ def _unknown(encoding: str | None) -> ValueError:
     )
 
 
-def _guessed(data: bytes, start: int, path: Path, found: Problems) -> str:
+def _guessed(data: bytes | bytearray, start: int, path: Path, found: Problems) -> str:
     """Text in cp1252, where the bytes are no UTF-8 from `start` on."""
     refusal = f"{_not('utf-8', data, start, path)}, nor plausible as {FALLBACK}: {REMEDY}"
     try:
@@ -208,10 +239,10 @@ def _guessed(data: bytes, start: int, path: Path, found: Problems) -> str:
     return text
 
 
-def _not(name: str, data: bytes, start: int, path: Path) -> str:
+def _not(name: str, data: bytes | bytearray, start: int, path: Path) -> str:
     came = f"byte {start} ({data[start]:#04x})" if start < len(data) else "its end"
     return f"{path}:{_line_at(data, start)}: {came} is not {name.upper()}"
 
 
-def _line_at(data: bytes, position: int) -> int:
+def _line_at(data: bytes | bytearray, position: int) -> int:
     return data.count(b"\n", 0, position) + 1

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from metaformer_cli.bounds import DEEPEST, too_deep
 from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.delimited import DELIMITERS, split, table
 from metaformer_cli.data.encoding import TextFile, text_file
@@ -303,6 +304,9 @@ def _object(line: str) -> dict[str, Any]:
         raise ValueError(f"malformed JSON ({error.msg} at column {error.colno})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"JSON that cannot be read ({error})") from None
+    # counted first: to walk through every row would take as long as to read it
+    if line.count("[") + line.count("{") > DEEPEST and too_deep(value):
+        raise ValueError(f"JSON that nests deeper than {DEEPEST} levels")
     if not isinstance(value, dict):
         raise ValueError(
             f'expected a JSON object like {{"text": "...", "label": "..."}}, not {_in_words(value)}'

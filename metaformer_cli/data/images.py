@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metaformer_cli.bounds import HELD, regular
 from metaformer_cli.choices import a_path, at_least, source
 from metaformer_cli.data.dataset import Dataset, LabelledText, build_dataset
 from metaformer_cli.data.pixels import decode, encode, in_colour, read_image, resized_array
@@ -180,7 +181,9 @@ def arrays_of(file: Path) -> dict[str, NDArray[Any]]:
         ValueError: it cannot be read, or has no `images`.
     """
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with np.load(regular(file, HELD), allow_pickle=False) as archive:
+            if sum(member.file_size for member in archive.zip.infolist()) > HELD:
+                raise ValueError(f"its arrays take more than {HELD / 1e9:g} GB")
             names = [name for name in ("images", "labels", "classes") if name in archive]
             if "images" in names:
                 return {name: archive[name] for name in names}

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 
+from metaformer_cli.bounds import HELD, regular
 from metaformer_cli.choices import a_path, at_least, source
 from metaformer_cli.data.dataset import Dataset, LabelledText
 from metaformer_cli.data.images import TURNS, by_class, of_folder
@@ -195,7 +196,7 @@ def unpickled(file: Path) -> Any:
         ValueError: it names other code, which is not run; or it is no whole pickle.
     """
     try:
-        with file.open("rb") as stream:  # latin1: arrays of Python 2, as NumPy says
+        with regular(file, HELD).open("rb") as stream:  # latin1: arrays of Python 2, as NumPy says
             return Plain(stream, encoding="latin1").load()
     except OSError:
         raise

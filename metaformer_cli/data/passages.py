@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from metaformer_cli.bounds import HELD, regular
 from metaformer_cli.data.apart import book_of
 from metaformer_cli.data.dataset import LabelledText
-from metaformer_cli.data.encoding import decoded, read_text
+from metaformer_cli.data.encoding import decoded, read_bytes, read_text
 from metaformer_cli.data.problems import Problems
 from metaformer_cli.episode import SPLITS
 
@@ -134,7 +135,8 @@ def unpacked(file: Path, found: Problems, encoding: str | None) -> str:
         ValueError: it is none, or not whole.
     """
     try:
-        return decoded(gzip.decompress(file.read_bytes()), file, found, encoding)
+        with gzip.open(regular(file, HELD)) as stream:
+            return decoded(read_bytes(stream, file, encoding), file, found, encoding)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{file}: expected a whole gzip file ({error}); fetch it anew") from None
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from metaformer_cli.bounds import regular
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
@@ -77,6 +79,8 @@ def read_image(file: Path | BinaryIO, size: tuple[int, int]) -> tuple[Pixels, tu
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if isinstance(file, Path):
+                regular(file)
             with Image.open(file, formats=("PNG", "JPEG")) as opened:
                 return resized(opened, size)
     except OSError as error:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metaformer_cli.data.encoding import decoded, read_text
+from metaformer_cli.bounds import HELD, regular
+from metaformer_cli.data.encoding import decoded, read_bytes, read_text
 from metaformer_cli.data.files import KINDS, Record, finite, read_records
 from metaformer_cli.data.problems import Problems, counted
 
@@ -236,7 +237,8 @@ def _rated(rows: Iterator[Record], fields: Sequence[str], found: Problems) -> li
 
 def _plain(file: Path, fields: Sequence[str], delimiter: str, found: Problems) -> Iterator[Record]:
     """The rows of a file without a header; those with another number of fields are faults."""
-    data = file.read_bytes()
+    with regular(file, HELD).open("rb") as stream:
+        data = read_bytes(stream, file)
     try:
         text = decoded(data, file)
     except ValueError:

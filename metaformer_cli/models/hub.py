@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from metaformer_cli.bounds import SETTINGS, regular
 from metaformer_cli.seal import file_sha256
 
 WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
@@ -62,9 +63,13 @@ def find(path: str) -> Source:
 
     Raises:
         MissingEncoderError: neither is there, or the hub cannot be reached.
+        ValueError: what lies there is no file, or far too large.
     """
     called = f"model.path={path}"
     if Path(path).is_dir():
+        for file in Path(path).rglob("*"):
+            if not file.is_dir():  # before libraries open them
+                regular(file, SETTINGS if file.suffix in (".json", ".txt", ".model") else None)
         return Source(called, Path(path))
     from huggingface_hub import snapshot_download
 

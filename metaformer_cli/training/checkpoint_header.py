@@ -15,6 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from metaformer_cli.bounds import regular, too_deep
 from metaformer_cli.seal import sha256
 
 KEY = "metaformer"  # in safetensors metadata
@@ -74,10 +75,10 @@ def opened(file: Path, framework: str) -> Iterator[Any]:
 
     Raises:
         DamagedError: it is no whole one.
-        ValueError: it is a pickle.
+        ValueError: it is a pickle, or no file at all.
         OSError: it cannot be read.
     """
-    with file.open("rb") as stream:
+    with regular(file).open("rb") as stream:
         start = stream.read(4)
     try:
         with safe_open(file, framework=framework) as tensors:
@@ -128,7 +129,11 @@ def header_of(tensors: Any, file: Path) -> Header:
                 "progress": dict(progress),
                 "data": dict(data),
                 "tensors": str(digest),
-            } if sealed and all(isinstance(own, str) for own in state.values()):
+            } if (
+                sealed
+                and all(isinstance(own, str) for own in state.values())
+                and not too_deep(config)
+            ):
                 return Header(config, state, progress, data, digest)
     except (json.JSONDecodeError, RecursionError):
         pass
