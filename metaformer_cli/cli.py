@@ -65,6 +65,7 @@ An error is one line; METAFORMER_TRACEBACK=1 shows where it came from.
 
 # What the user can put right. Anything else is a fault of ours: Python shows where, and exits by 1.
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
+WORD, LINE = 300, 2000  # characters of an error: a path, a value; and all of it
 OUT_OF_MEMORY = (
     "out of memory; give fewer or shorter rows (task.shots, task.ways, task.max_tokens), "
     "a smaller model, or what adapts less of it, such as learner.adapt=head; what was saved "
@@ -201,7 +202,7 @@ def _failed(error: Exception) -> tuple[int, str]:
     if _is_users(error):
         return 2, _report(error)
     traceback.print_exception(error)
-    return 1, f"a fault in metaformer: {type(error).__name__}: {' '.join(str(error).split())}"
+    return 1, one_line(f"a fault in metaformer: {type(error).__name__}: {error}")
 
 
 def _body(command: str) -> Callable[[Any], object]:
@@ -252,12 +253,25 @@ def _complete(words: Sequence[str]) -> None:
             run(match[2], [*words, *plugins], _job, _jobs)
 
 
+def one_line(text: str) -> str:
+    """A text as one line that can be read: of what is quoted too long, the two ends."""
+    return _ends(" ".join(_ends(word, WORD) for word in text.split()), LINE)
+
+
+def _ends(text: str, most: int) -> str:
+    """The text; of one longer than `most` characters, its first two thirds and its end."""
+    if len(text) <= most:
+        return text
+    first, last = most * 2 // 3, most // 3
+    return f"{text[:first]}… ({len(text) - first - last:,} characters) …{text[-last:]}"
+
+
 def _report(error: Exception) -> str:
     """Print an error as the user should see it: in one line, which it gives too."""
     text = OUT_OF_MEMORY if out_of_memory(error) else str(error)
     if text != OUT_OF_MEMORY and isinstance(error, OSError) and error.strerror:
         text = error.strerror + (f": {error.filename}" if error.filename else "")
-    line = " ".join(" ".join([*getattr(error, "__notes__", []), text]).split())
+    line = one_line(" ".join([*getattr(error, "__notes__", []), text]))
     if os.environ.get("METAFORMER_TRACEBACK") == "1":
         traceback.print_exception(error)
     else:

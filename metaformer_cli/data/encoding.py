@@ -129,7 +129,7 @@ def text_file(
     return replace(file, blank=blank)
 
 
-def _marked(data: bytes) -> str | None:
+def _marked(data: bytes | bytearray) -> str | None:
     """The encoding that a byte order mark says."""
     return next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
 

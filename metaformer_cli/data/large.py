@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from metaformer_cli.atomic import replacing_folder
+from metaformer_cli.bounds import HELD, regular
 from metaformer_cli.data.dataset import LabelledText
 from metaformer_cli.data.passages import Reading, evenly_spaced
 from metaformer_cli.data.problems import Problems
@@ -132,7 +133,7 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
         ValueError: a file cannot be read.
         OSError: the cache cannot be written.
     """
-    hashes = [[str(file), label, file_sha256(file)] for file, label in files.items()]
+    hashes = [[str(file), label, file_sha256(regular(file, HELD))] for file, label in files.items()]
     known_by = json.dumps([FORMAT, asdict(reading), hashes]).encode()
     folder = cache / hashlib.sha256(known_by).hexdigest()[:16]
     problem = _problem(folder)

@@ -129,15 +129,15 @@ def header_of(tensors: Any, file: Path) -> Header:
                 "progress": dict(progress),
                 "data": dict(data),
                 "tensors": str(digest),
-            } if (
-                sealed
-                and all(isinstance(own, str) for own in state.values())
-                and not too_deep(config)
-            ):
+            } if sealed and _is_plain(state, config):
                 return Header(config, state, progress, data, digest)
     except (json.JSONDecodeError, RecursionError):
         pass
     raise DamagedError(f"{file} is damaged: its header is not what was written")
+
+
+def _is_plain(state: dict[str, Any], config: dict[str, Any]) -> bool:
+    return all(isinstance(own, str) for own in state.values()) and not too_deep(config)
 
 
 @contextmanager
