@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from metaformer_cli.atomic import replacing
 from metaformer_cli.episode import Score
 from metaformer_cli.training.checkpoint import Progress
+from metaformer_cli.training.events import Events
 
 
 class Metrics:
@@ -39,9 +39,7 @@ class Metrics:
         restored = write_anew(self.path, begin.figures)
         with ExitStack() as stack:
             self._lines = stack.enter_context(self.path.open("ab"))
-            self._events = stack.enter_context(
-                SummaryWriter(str(run_dir), purge_step=begin.step + 1)
-            )
+            self._events = stack.enter_context(Events(run_dir, purge_step=begin.step + 1))
             self._bar = stack.enter_context(
                 tqdm(
                     total=steps * meta_batch,
