@@ -142,6 +142,23 @@ def test_configuration_errors_need_no_torch(words, tmp_path, metaformer, trap):
     assert failed.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("data.path=" + "a" * 100_000 + "/end.csv", ("aaa… (", "/end.csv")),
+        ("train.lr=" + "word " * 20_000, ("train.lr: expected a number", "… (")),
+        ("x" * 100_000 + "=1", ("unknown option xxx",)),
+    ],
+    ids=["a path", "a text", "a name"],
+)
+def test_what_an_error_quotes_is_cut_and_both_ends_are_kept(word, kept, tmp_path, metaformer):
+    failed = metaformer("train", "data=csv", word, cwd=tmp_path)
+    assert failed.returncode == 2
+    assert len(failed.stderr) < 2200
+    for part in kept:
+        assert part in failed.stderr
+
+
 def test_the_trap_for_torch_works(tmp_path, metaformer, trap, tiny):
     assert metaformer("train", *tiny, cwd=tmp_path, PYTHONPATH=trap).returncode == 99
 

@@ -26,7 +26,8 @@ class NotEnoughMemoryError(ValueError):
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory is full; torch has a class of its own for GPUs, and none for CPUs."""
     of_gpu = type(error).__name__ == "OutOfMemoryError"
-    of_cpu = any(word in str(error) for word in ("DefaultCPUAllocator", "bad_alloc"))
+    said = ("DefaultCPUAllocator", "bad_alloc", "Storage size calculation overflowed")
+    of_cpu = any(words in str(error) for words in said)
     of_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
     return isinstance(error, MemoryError) or of_gpu or of_cpu or of_system
 

@@ -9,6 +9,7 @@ import yaml
 
 from metaformer_cli.bounds import DEEPEST, SETTINGS, regular
 
+LONGEST: Final = 200  # characters of a name: Hydra looks for a folder of that name
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -16,9 +17,11 @@ def check_word(word: str) -> None:
     """Check a word of a command line.
 
     Raises:
-        ValueError: it nests too deep.
+        ValueError: it nests too deep, or has a name that no option and no file has.
     """
     name, _, value = word.partition("=")
+    if len(name) > LONGEST:
+        raise ValueError(f"unknown option {name}; --help lists the options")
     depth = deepest = name.count(".")
     for letter in value:
         depth += (letter in "([{") - (letter in ")]}")

@@ -82,6 +82,10 @@ class Option:
         Raises:
             ValueError: it cannot be that.
         """
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            raise ValueError(
+                f"{self.key}: expected a number of 64 bits, got one of {value.bit_length() + 1:,}"
+            )
         if type(value) is int and float in self.types and int not in self.types:
             value = float(value)
         if value is not None and self.names and not self.is_mixed:

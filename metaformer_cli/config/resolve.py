@@ -145,6 +145,8 @@ def _checked(saved: Mapping[str, Any], source: str) -> dict[str, Any]:
     """A saved tree with every key of today's schema, or one line that says what is wrong."""
     check_plugins(saved, source)
     warn_of_changed_plugins(saved, source)
+    if "seed" not in saved:  # every run has one, and another would draw other episodes
+        raise ValueError(f"the configuration saved in {source} has no seed: it is damaged")
     try:
         return asdict(build(saved, TrainCommand))
     except ValueError as error:

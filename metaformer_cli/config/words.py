@@ -17,7 +17,7 @@ def overrides_of(words: Sequence[str]) -> list[Override]:
     """The words, as Hydra reads them.
 
     Raises:
-        ValueError: one is nested too deep.
+        ValueError: one is nested too deep, or has a name that is none.
     """
     for word in words:
         check_word(word)

@@ -58,6 +58,7 @@ def test_memory_that_is_full_is_one_line_and_the_last_checkpoint_is_whole(
         (MemoryError(), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate"), True),
         (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("Storage size calculation overflowed with sizes=[9, 4611686018427]"), True),
         (torch.OutOfMemoryError("CUDA out of memory"), True),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
         (OSError(errno.ENOSPC, "No space left on device"), False),

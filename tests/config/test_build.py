@@ -78,6 +78,11 @@ def test_a_tree_becomes_checked_values_with_all_defaults():
         ({"train": {"log_every": 1.5}}, "train.log_every: expected a whole number, got 1.5"),
         ({"train": {"log_every": None}}, "train.log_every: expected a whole number, got null"),
         ({"train": {"lr": float("inf")}}, "train.lr=inf: expected a finite number"),
+        ({"train": {"lr": 10**400}}, "train.lr: expected a number of 64 bits, got one of 1,330"),
+        (
+            {"model": {"name": "transformer", "width": 2**63}},
+            "model.width: expected a number of 64 bits, got one of 65",
+        ),
         ({"train": {"patience": "x"}}, "expected a whole number or null"),
         ({"data": {"name": "csv"}}, "data.path is needed: give data.path=..."),
         ({"data": {"name": "builtin", "path": "x"}}, "data.path: the chosen data has no such"),

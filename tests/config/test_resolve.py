@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from metaformer_cli.config.options import options
 from metaformer_cli.config.resolve import Composed, resolve
+from metaformer_cli.config.saved import read_saved_config
 from metaformer_cli.config.schema import TrainCommand
 from metaformer_cli.training.checkpoint_header import read_header
 
@@ -187,6 +188,14 @@ def test_predict_changes_nothing_else_of_task_data_and_model(typed, said, make_r
     with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
         resolved("predict", ckpt="run", **typed)
     assert said in str(refused.value)
+
+
+def test_a_saved_configuration_without_a_seed_is_not_given_another(make_run, monkeypatch):
+    saved = read_saved_config(str(make_run()))
+    del saved["seed"]
+    monkeypatch.setattr("metaformer_cli.config.resolve.read_saved_config", lambda _: saved)
+    with pytest.raises(ValueError, match=r"saved in run has no seed"):
+        resolved("eval", ckpt="run")
 
 
 def test_a_saved_configuration_that_does_not_fit_the_schema_is_one_line(make_run):
