@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from metaformer_cli.data import encoding as module
-from metaformer_cli.data.encoding import decoded, read_text, text_file
+from metaformer_cli.data.encoding import decoded, read_bytes, read_text, text_file
 from metaformer_cli.data.problems import Problems
 
 PATH = Path("a.csv")
@@ -33,6 +34,24 @@ def test_what_a_byte_order_mark_says_is_followed_and_said(name, text):
     found, notes = read(text.encode(name))
     assert found == text
     assert notes == [f"a.csv is read as {name}, as its byte order mark says"]
+
+
+@given(
+    data=st.binary() | st.text().map(str.encode),
+    mark=st.sampled_from([b"", *module.MARKS]),
+    name=st.sampled_from([None, "utf-8", "utf-16", "utf-32", "cp1252"]),
+    chunk=st.integers(1, 9),
+)
+def test_what_is_not_read_to_its_end_is_no_text(data, mark, name, chunk):
+    """However it is cut into chunks; a text is read to its end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        found = read_bytes(BytesIO(mark + data), PATH, name)
+    assert (mark + data).startswith(found)
+    if len(found) < len(mark + data):
+        for read in (found, mark + data):
+            with pytest.raises(ValueError, match=r"a\.csv"):
+                decoded(read, PATH, None, name)
 
 
 WESTERN = {
