@@ -37,7 +37,7 @@ def check_folder(folder: str | None) -> None:
         ValueError: one is no file, too large, or nests too deep.
     """
     files = sorted(Path(folder).rglob("*.yaml")) if folder else []
-    for file in (file for file in files if not file.is_dir()):
+    for file in (file for file in files if file.exists() and not file.is_dir()):
         depth = 0
         with regular(file, SETTINGS).open("rb") as stream:
             try:

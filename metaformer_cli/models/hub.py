@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 
 from metaformer_cli.bounds import SETTINGS, regular
@@ -67,8 +68,8 @@ def find(path: str) -> Source:
     """
     called = f"model.path={path}"
     if Path(path).is_dir():
-        for file in Path(path).rglob("*"):
-            if not file.is_dir():  # before libraries open them
+        for file in chain.from_iterable(map(Path(path).glob, WANTED)):
+            if file.exists() and not file.is_dir():  # before libraries open them
                 regular(file, SETTINGS if file.suffix in (".json", ".txt", ".model") else None)
         return Source(called, Path(path))
     from huggingface_hub import snapshot_download
