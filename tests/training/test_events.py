@@ -42,6 +42,7 @@ def test_in_any_century(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_is_full_is_an_error_of_the_run_itself(tmp_path, monkeypatch):
+    threads = threading.active_count()
     events = Events(tmp_path, purge_step=1)
 
     def full(*_: object) -> None:
@@ -50,4 +51,4 @@ def test_a_disk_that_is_full_is_an_error_of_the_run_itself(tmp_path, monkeypatch
     monkeypatch.setattr(events._records, "write", full)
     with events, pytest.raises(OSError, match="No space left"):
         events.add_scalar("loss", 0.5, 1)
-    assert threading.active_count() == 1, "and nobody else is left to say it again"
+    assert threading.active_count() <= threads, "and nobody else is left to say it again"
