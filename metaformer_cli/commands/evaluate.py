@@ -109,8 +109,12 @@ def judge_as(
 
     Returns:
         What was found, the scores beside it, the parts' and the fingerprint of the episodes.
+
+    Raises:
+        ValueError: the processes read other weights than each other.
     """
     from metaformer_cli.models.hub import MissingEncoderError
+    from metaformer_cli.training.checkpoint import digest
 
     if place.size > 1:
         end_on_signals()
@@ -130,6 +134,10 @@ def judge_as(
         print(f"note     judged without the untrained model and its probe: {error}")
     if needs_model(learner):  # others read all of a text
         print_unread(task, chain.from_iterable(candidate.judged.groups.values()))
+    if processes.size > 1:  # a run that is trained meanwhile replaces its best
+        weights = digest({name: value.cpu() for name, value in built.meta.items()})
+        if len(set(processes.exchange(weights))) > 1:
+            raise ValueError(f"{candidate.file} was replaced while it was read: try again")
     episodes = candidate.episodes(processes.share(config.eval.episodes))
     found = judge(candidate, built, episodes, device, processes=processes)
     beside = {}

@@ -53,7 +53,7 @@ class Interruption:
         for each in STOPPING:
             signal.signal(each, signal.SIG_DFL)
         # not print: the signal may have come in the middle of one
-        os.write(2, b"\nstopping after this step; once more stops at once, without saving\n")
+        os.write(2, b"\nstopping as soon as nothing is lost; once more stops at once\n")
 
 
 def end_on_signals() -> None:

@@ -152,7 +152,7 @@ def test_killed_and_stopped_it_names_the_dead_saves_and_ends_as_if_nothing_had_b
     code, out, err = ended(process)
     assert code == 143
     assert out.count("stopped by SIGTERM: step ") == 1
-    assert err == "\nstopping after this step; once more stops at once, without saving\n"
+    assert err == "\nstopping as soon as nothing is lost; once more stops at once\n"
 
     assert metaformer("train", f"run_dir={run}", "resume=true", "train.processes=1").code == 0
     assert_close(tensors(run), tensors(one))

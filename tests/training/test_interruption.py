@@ -19,7 +19,7 @@ def test_the_first_signal_is_noted_and_said_and_the_handlers_come_back(number, c
         os.kill(os.getpid(), number)
         assert interruption.signal == number
         assert [signal.getsignal(each) for each in STOPPING] == [signal.SIG_DFL] * 2
-    assert "stopping after this step" in capfd.readouterr().err
+    assert "stopping as soon as" in capfd.readouterr().err
     assert signal.getsignal(number) == before
 
 

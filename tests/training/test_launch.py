@@ -80,7 +80,7 @@ class Slow:  # to read, which the rank does before it can be told the rest
         return linger, (self.folder,)
 """
 
-SAID = "\nstopping after this step; once more stops at once, without saving\n"
+SAID = "\nstopping as soon as nothing is lost; once more stops at once\n"
 
 
 @pytest.fixture
