@@ -32,6 +32,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -90,15 +91,28 @@ class Case:
     after: Callable[[], str] = str
 
 
-def start(words: Sequence[str], folder: Path, name: str = "") -> int:
+@dataclass(frozen=True)
+class Started:
+    """A command that runs: its process, and where what it prints can be read."""
+
+    pid: int
+    out: int
+    err: int
+
+
+def start(words: Sequence[str], folder: Path) -> Started:
     """Start a command in a fork of this process, which has imported all that is slow to."""
+    (out, to_out), (err, to_err) = os.pipe(), os.pipe()  # files have the limits of a full disk
     pid = os.fork()
     if pid:
-        return pid
-    for number, file in ((1, f".out{name}"), (2, f".err{name}")):
-        handle = os.open(folder / file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        for handle in (to_out, to_err):
+            os.close(handle)
+        for handle in (out, err):
+            os.set_blocking(handle, False)
+        return Started(pid, out, err)
+    for number, handle in enumerate((os.open(os.devnull, os.O_RDONLY), to_out, to_err)):
         os.dup2(handle, number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
     os.chdir(folder)
     sys.argv = ["metaformer", *words]
     code = 1
@@ -114,30 +128,34 @@ def start(words: Sequence[str], folder: Path, name: str = "") -> int:
         os._exit(code)
 
 
-def ended(pid: int, folder: Path, name: str = "", seconds: float = SECONDS) -> Outcome:
+def ended(started: Started, seconds: float = SECONDS) -> Outcome:
     """How a command ended that was started; it is stopped where it takes longer."""
     began, peak = time.monotonic(), 0
+    texts = {started.out: b"", started.err: b""}
     status: int | None = None
     while status is None and time.monotonic() - began < seconds:
-        done, found = os.waitpid(pid, os.WNOHANG)
+        done, found = os.waitpid(started.pid, os.WNOHANG)
         status = found if done else None
-        peak = max(peak, held_by(pid))
+        peak = max(peak, held_by(started.pid))
+        for handle in texts:
+            with suppress(BlockingIOError):
+                texts[handle] += os.read(handle, 1 << 20)
         time.sleep(0.005)
     if status is None:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    said, failed = (
-        file.read_text("utf-8", "replace") if file.exists() else ""
-        for file in (folder / f".out{name}", folder / f".err{name}")
-    )
-    return Outcome(
-        None if status is None else os.waitstatus_to_exitcode(status), said, failed, peak
-    )
+        os.kill(started.pid, signal.SIGKILL)
+        os.waitpid(started.pid, 0)
+    for handle in texts:
+        with suppress(BlockingIOError):
+            while more := os.read(handle, 1 << 20):
+                texts[handle] += more
+        os.close(handle)
+    out, err = (text.decode(errors="replace") for text in texts.values())
+    return Outcome(None if status is None else os.waitstatus_to_exitcode(status), out, err, peak)
 
 
 def run(words: Sequence[str], folder: Path, seconds: float = SECONDS) -> Outcome:
     """Run a command; it is stopped where it takes longer."""
-    return ended(start(words, folder), folder, seconds=seconds)
+    return ended(start(words, folder), seconds)
 
 
 def held_by(pid: int) -> int:
@@ -502,11 +520,11 @@ def killed(trained: Trained, folder: Path, rng: random.Random) -> Case:
 def twins(trained: Trained, folder: Path, rng: random.Random) -> Case:
     """Two runs that are started into one folder, one after the other."""
     made = folder / "run"
-    first = start([*TRAIN, "train.steps=6", f"run_dir={made}"], folder, "1")
+    first = start([*TRAIN, "train.steps=6", f"run_dir={made}"], folder)
     time.sleep(rng.uniform(0, 2))
 
     def after() -> str:
-        whole = ended(first, folder, "1").code == 0
+        whole = ended(first).code == 0
         return "" if whole and trained.of_resume(made) == trained.resumed else "silent"
 
     typed = rng.choice(([*TRAIN, f"run_dir={made}"], trained.words("resume", made)))
