@@ -62,12 +62,6 @@ class Footprint:
         """The same with so many kept graphs, and so many episodes as one."""
         return replace(self, kept_steps=kept_steps, chunk=chunk)
 
-    def kept_that_fit(self, free: int, most: int) -> int:
-        """How many inner steps' graphs `free` bytes hold, from 1 to `most`, in one episode."""
-        if self.kept_step == 0:
-            return most
-        return 1 + max(0, min(most - 1, (free - self.held - self.episode) // self.kept_step))
-
 
 class Learner(Protocol):
     """How to adapt.

@@ -206,12 +206,8 @@ def test_as_many_episodes_run_as_one_as_fit_but_one_at_least(free, expected):
     assert how_many_fit(free, one=100, most=4) == expected
 
 
-@pytest.mark.parametrize(
-    ("free", "expected"), [(0, 1), (149, 1), (150, 1), (160, 2), (179, 3), (10_000, 5)]
-)
-def test_as_many_graphs_are_kept_as_fit_but_one_at_least(free, expected):
+def test_a_run_takes_what_it_holds_and_each_episode_with_all_graphs_that_are_kept():
     found = Footprint(adapted=7, now=1_000, held=50, episode=100, kept_step=10)
-    assert found.kept_that_fit(free, most=5) == expected
     assert found.at(kept_steps=3, chunk=2).bytes == 1_000 + 50 + 2 * (100 + 2 * 10)
 
 
