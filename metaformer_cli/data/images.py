@@ -125,7 +125,7 @@ def of_folder(folder: Path, size: int | None, found: Problems) -> Iterator[Label
     there = [
         file
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        if not file.is_dir()  # a pipe or a lost link is refused where it is read
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
     files = [file for file in there if file.suffix.lower() in SUFFIXES]

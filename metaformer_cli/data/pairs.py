@@ -99,7 +99,7 @@ def _of_folder(
     Raises:
         ValueError: there is no such file, or a required column is missing in one.
     """
-    files = [file for file in sorted(folder.rglob("*.tsv")) if file.is_file()]
+    files = [file for file in sorted(folder.rglob("*.tsv")) if not file.is_dir()]
     if not files:
         raise ValueError(f"data.path={folder}: expected *.tsv files, a language each; found none")
     bare = 0

@@ -39,7 +39,7 @@ def files_in(folder: Path, splits: Path | None) -> list[Path]:
         file
         for file in sorted(folder.rglob("*"))
         if file.name.endswith(SUFFIXES)
-        and file.is_file()
+        and not file.is_dir()  # a pipe or a lost link is refused where it is read
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.resolve() not in lists
     ]

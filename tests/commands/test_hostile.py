@@ -59,6 +59,7 @@ CASES = {
     "data data=jsonl data.path=deep.jsonl": ["deep.jsonl:1", "deeper than 32 levels"],
     "data data=csv data.path=sound.csv data.splits=splits": ["train.txt is a pipe"],
     "data task=fewshot_image data=images data.path=pipe.npz": ["pipe.npz is a pipe"],
+    "data task=fewshot_lm data=folder data.path=splits": ["train.txt is a pipe"],
     f"{PREDICT} support=pipe.csv": ["pipe.csv is a pipe"],
     "train --config-dir configs learner=deep": ["deep.yaml nests deeper than 32 levels"],
     f"train train.lr={'[' * 300}{']' * 300}": ["train.lr nests 301 deep", "at most 32"],
