@@ -25,6 +25,7 @@ import random
 import resource
 import shutil
 import signal
+import stat
 import struct
 import sys
 import tempfile
@@ -51,6 +52,7 @@ MODEL: Final = (
     *("model=transformer", "model.width=8", "model.layers=1", "model.heads=1", "device=cpu"),
     *("task.vocab_size=300", "task.shots=1", "task.queries=1", "learner.inner_steps=1"),
 )
+PREDICT: Final = ("predict", "support=support.csv", "query=support.csv", "out=out.csv")
 TRAIN: Final = (
     *("train", *MODEL, "train.steps=4", "train.valid_episodes=2", "train.meta_batch=1"),
     *("train.log_every=1", "train.eval_every=2", "train.patience=null"),
@@ -195,6 +197,8 @@ def verdict(case: Case, found: Outcome, idle: int) -> str:
 
 
 GOOD: Final = ("refused", "same", "said", "fine", "went on")
+BAD: Final = ("silent", "traceback", "slow", "memory", "lines", "ran code", "litter")
+VERDICTS: Final = (*GOOD, *BAD)
 
 
 # Kinds. Each is given a folder to draw in, and draws cases for ever.
@@ -312,8 +316,8 @@ def forged(trained: Trained, folder: Path, rng: random.Random) -> Case:
         file.write_bytes(struct.pack("<Q", len(written)) + written + raw[8 + size :])
     what = rng.choice(("resume", "eval", "predict", "export"))
     words = {
-        "predict": ["predict", f"ckpt={copy}", "support=support.csv", "query=support.csv"],
-        "export": ["export", f"ckpt={copy}", f"run_dir={folder / 'exported'}"],
+        "predict": [*PREDICT, f"ckpt={copy}"],
+        "export": ["export", f"ckpt={copy}", "out=exported"],
     }.get(what) or trained.words(what, copy)
     (folder / "support.csv").write_text("text,label\nhow are you,a\nwhat is it,b\n")
     return Case(f"{what}: {name}", words, folder=folder, may_run_on=True)
@@ -381,13 +385,12 @@ def words(_: Trained, folder: Path, rng: random.Random) -> Case:
     return Case(f"{first[0]}: {name}", [*first, *typed], folder=folder, may_run_on=True)
 
 
-TABLE: Final = "text,label\n" + "".join(f"text {i} {i % 7},class {i % 6}\n" for i in range(120))
+TABLE: Final = "text,label\n" + "".join(f"text {i} {i % 7},class {i % 12}\n" for i in range(120))
 
 
-def hostile_file(folder: Path, rng: random.Random) -> tuple[Path, str]:
-    """A file that is none, or not one of text, and what it is."""
-    suffix = rng.choice((".csv", ".tsv", ".jsonl", ".txt", ".json", ".parquet", ""))
-    file, good = folder / f"data{suffix}", TABLE.encode()
+def hostile(file: Path, rng: random.Random) -> str:
+    """Make a file that is none, or not one of text; what it is."""
+    good = TABLE.encode()
     at = rng.randrange(len(good))
     contents: dict[str, bytes] = {
         "nothing": b"",
@@ -405,11 +408,12 @@ def hostile_file(folder: Path, rng: random.Random) -> tuple[Path, str]:
         "an archive": b"PK\x03\x04" + bytes(200),
         "no line ends": good.replace(b"\n", b" ") * 50,
     }
-    how = rng.choice(
-        [*contents, "a pipe", "/dev/zero", "/dev/urandom", "a hole", "a loop", "a folder"]
-    )
+    others = ("a pipe", "/dev/zero", "/dev/urandom", "a hole", "a loop", "a folder", "a socket")
+    how = rng.choice([*contents, *others])
     if how == "a pipe":
         os.mkfifo(file)
+    elif how == "a socket":
+        os.mknod(file, stat.S_IFSOCK | 0o600)
     elif how.startswith("/dev"):
         file.symlink_to(how)
     elif how == "a hole":
@@ -421,28 +425,62 @@ def hostile_file(folder: Path, rng: random.Random) -> tuple[Path, str]:
         file.mkdir()
     else:
         file.write_bytes(contents[how])
-    return file, f"{how}, as {file.name}"
+    return how
+
+
+def readers(trained: Trained, folder: Path, file: Path) -> dict[str, list[str]]:
+    """The commands that read a file, by what they read it as; `good.csv` is there besides."""
+    good = folder / "good.csv"
+    good.write_text(TABLE)
+    kind = "jsonl" if file.suffix == ".jsonl" else "csv"
+    data = f"data={kind}"
+    small = ["task.ways=2", "run_dir=made"]
+    predict = ["predict", f"ckpt={trained.run}", "out=out.csv"]
+    lists = folder / "lists"
+    lists.mkdir()
+    for part, classes in {"valid": "class 2\nclass 3\n", "test": "class 4\nclass 5\n"}.items():
+        (lists / f"{part}.txt").write_text(classes)
+    return {
+        "data": ["data", data, f"data.path={file}", "task.ways=2"],
+        "train": [*TRAIN, data, f"data.path={file}", *small],
+        "splits": ["data", "data=csv", f"data.path={good}", "data.splits=lists", "task.ways=2"],
+        "ckpt": ["eval", f"ckpt={file}", "run_dir=judged", "eval.episodes=3"],
+        "init": [*TRAIN, f"init={file}", "run_dir=made"],
+        "support": [*predict, f"support={file}", f"query={good}"],
+        "query": [*predict, f"support={good}", f"query={file}"],
+        "plugins": ["data", f"plugins={file}"],
+    }
+
+
+PLACES_OF: Final = {"splits": "lists/train.txt", "plugins": "data.py", "ckpt": "a", "init": "a"}
 
 
 def files(trained: Trained, folder: Path, rng: random.Random) -> Case:
     """A hostile file wherever a file is meant."""
-    file, how = hostile_file(folder, rng)
-    good = folder / "good.csv"
-    good.write_text(TABLE)
-    predict = ["predict", f"ckpt={trained.run}"]
-    wherever = {
-        "data.path": ["data", f"data.path={file}"],
-        "train data.path": [*TRAIN, f"data.path={file}", "task.ways=2", "run_dir=made"],
-        "data.splits": ["data", f"data.path={good}", f"data.splits={file}"],
-        "ckpt": ["eval", f"ckpt={file}"],
-        "init": [*TRAIN, f"init={file}", "run_dir=made"],
-        "support": [*predict, f"support={file}", f"query={good}"],
-        "query": [*predict, f"support={good}", f"query={file}"],
-        "plugins": ["data", f"plugins=[{file}]"],
-        "model.path": ["train", "model=pretrained", f"model.path={file}", "run_dir=made"],
-    }
-    where = rng.choice(list(wherever))
-    return Case(f"{where}: {how}", wherever[where], folder=folder, may_run_on="train" in where)
+    where = rng.choice(("data", "train", "splits", "ckpt", "init", "support", "query", "plugins"))
+    suffix = rng.choice((".csv", ".tsv", ".jsonl"))
+    file = folder / PLACES_OF.get(where, f"data{suffix}")
+    words = readers(trained, folder, file)[where]
+    how = hostile(file, rng)
+    return Case(f"{where}: {how}, as {file.name}", words, folder=folder)
+
+
+def check_readers(trained: Trained, folder: Path) -> None:
+    """Check that the commands of `files` go well with a sound file, or they would show nothing."""
+    best = trained.run / "checkpoints" / "best.safetensors"
+    for where in ("data", "train", "splits", "ckpt", "init", "support", "query"):
+        inside = folder / where
+        inside.mkdir()
+        file = inside / PLACES_OF.get(where, "data.csv")
+        words = readers(trained, inside, file)[where]
+        sound = {"splits": "class 0\nclass 1\n", "ckpt": None, "init": None}
+        text = sound.get(where, TABLE)
+        if text is None:
+            shutil.copy(best, file)
+        else:
+            file.write_text(text)
+        done = run(words, inside)
+        assert done.code == 0, (where, done.err)
 
 
 def places(trained: Trained, folder: Path, rng: random.Random) -> Case:
@@ -573,6 +611,8 @@ def main() -> int:
         idle = run(["data"], Path(name)).bytes
         counts: dict[str, Counter[str]] = {}
         bad = []
+        check_readers(trained, Path(name))
+        print(f"| kind | cases | {' | '.join(VERDICTS)} |\n|---|--:|{'--:|' * len(VERDICTS)}")
         for kind in options.kinds.split():
             counts[kind] = Counter()
             for said, case in tried(kind, options.seed, options.cases, trained, idle):
@@ -580,10 +620,8 @@ def main() -> int:
                 if said not in GOOD:
                     bad.append(f"{said}: {case}")
                     print(bad[-1], file=sys.stderr, flush=True)
-    seen = sorted({said for own in counts.values() for said in own}, key=lambda s: s not in GOOD)
-    print(f"| kind | cases | {' | '.join(seen)} |\n|---|--:|{'--:|' * len(seen)}")
-    for kind, own in counts.items():
-        print(f"| {kind} | {own.total()} | {' | '.join(str(own[said]) for said in seen)} |")
+            shown = (str(counts[kind][said] or "") for said in VERDICTS)
+            print(f"| {kind} | {counts[kind].total()} | {' | '.join(shown)} |", flush=True)
     print(f"\n{len(bad)} of {sum(own.total() for own in counts.values())} were not borne")
     return int(bool(bad))
 
