@@ -217,16 +217,23 @@ def progress_of(header: Header, path: Path) -> Progress:
         for name, value in expected.items()
         if (name, values[name]) != ("best", None)
     )
+    if sound:
+        lists = [values["losses"], values["scores"], values["best_scores"]]
+        sound = all(map(_are_numbers, [*lists, *values["others"].values()]))
     if not sound or not all(map(_is_line, values["figures"])):
         raise DamagedError(f"{path} is damaged: it does not say how far training had come")
     return Progress(**values)
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(type(value) in (int, float) for value in values)
 
 
 def _is_line(figures: object) -> bool:
     """Whether that is a line of `metrics.jsonl`."""
     if not isinstance(figures, dict) or type(figures.get("step")) is not int:
         return False
-    return all(type(value) in (int, float) for value in figures.values())
+    return _are_numbers([*figures.values()])
 
 
 def fit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> Parameters:

@@ -203,6 +203,8 @@ def progress(**changes: object) -> dict[str, object]:
         (foreign(metadata(progress=progress(extra=1))), "how far training had come"),
         (foreign(metadata(progress=progress(losses=None))), "how far training had come"),
         (foreign(metadata(progress=progress(best="0.5"))), "how far training had come"),
+        (foreign(metadata(progress=progress(losses=["1"]))), "how far training had come"),
+        (foreign(metadata(progress=progress(others={"a": [1.0, "1"]}))), "how far training had"),
         (foreign(metadata(progress=progress(step=None))), "how far training had come"),
         (foreign(metadata(progress=progress(figures=[1]))), "how far training had come"),
         (foreign(metadata(progress=progress(figures=[{"loss": 1.0}]))), "how far training had"),
