@@ -35,6 +35,7 @@ def test_train_then_eval_and_predict_without_the_folder_that_it_came_from(
     assert sorted(path.name for path in saved.iterdir()) == [
         "1_Pooling",
         "config.json",
+        "metaformer.sha256",
         "model.safetensors",
         "modules.json",
         "sentence_bert_config.json",
