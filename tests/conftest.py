@@ -60,6 +60,15 @@ def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_safe_path_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main`, called in this process, asks all that it starts to look for no module here.
+
+    What another test starts shall look where it always does.
+    """
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+
+
 @pytest.fixture(scope="session")
 def environment(
     tmp_path_factory: pytest.TempPathFactory,
