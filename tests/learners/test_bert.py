@@ -100,9 +100,9 @@ def test_episodes_side_by_side_have_the_gradient_of_one_by_one(make, make_episod
 
 
 def test_compiled_once_for_all_lengths_it_has_the_same_gradient(make, make_episode):
-    options = {"adapt": "all", "layers": 1}  # to compile more takes minutes
-    plain, meta = make(MAML, **options)
-    compiled, _ = make(MAML, run_by=Engine(compile=True), **options)
+    options = {"adapt": "all", "layers": 1}  # to compile more, or MAML, takes minutes
+    plain, meta = make(FOMAML, **options)
+    compiled, _ = make(FOMAML, run_by=Engine(compile=True), **options)
     torch._dynamo.utils.counters.clear()
     graphs = []
     for seed in range(3):  # of other lengths each
