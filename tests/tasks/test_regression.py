@@ -16,7 +16,9 @@ from metaformer_cli.tasks.regression import Regression
 from metaformer_cli.tasks.sinusoid import Sinusoid
 from metaformer_cli.tasks.task import EpisodeSampler
 
-every_task = pytest.mark.parametrize("task", [Sinusoid(), Linear(), Harmonics()], ids=repr)
+every_task = pytest.mark.parametrize(
+    "task", [Sinusoid(), Linear(), Harmonics()], ids=lambda task: type(task).__name__
+)
 
 
 def episode_of(task: Regression) -> Episode:
