@@ -44,7 +44,8 @@ os.environ["COLUMNS"] = "80"
 from metaformer_cli.cli import main as metaformer
 from metaformer_cli.seal import sha256
 
-SECONDS: Final = 30.0
+SECONDS: Final = 30.0  # on a machine that does nothing else
+AMPLE: Final = 600.0  # for what is no fault
 BYTES: Final = 2 * 10**9
 LONGEST: Final = 2_100
 SAID: Final = ("damaged", "not a whole", "were not there", "written anew", "note ", "warning")
@@ -210,7 +211,7 @@ class Trained:
     def __init__(self, folder: Path) -> None:
         self.folder, self.run = folder, folder / "run"
         self.folder.mkdir()
-        made = run([*TRAIN, f"run_dir={self.run}"], folder)
+        made = run([*TRAIN, f"run_dir={self.run}"], folder, AMPLE)
         assert made.code == 0, made.err
         self.resumed = self.of_resume(self._copied("resume"))
         self.judged = self.of_eval(self._copied("eval"))
@@ -248,7 +249,7 @@ class Trained:
         folder = self.folder / what
         folder.mkdir()
         copy = self.copy(folder)
-        done = run(self.words(what, copy), folder)
+        done = run(self.words(what, copy), folder, AMPLE)
         assert done.code == 0, done.err
         return copy
 
@@ -479,7 +480,7 @@ def check_readers(trained: Trained, folder: Path) -> None:
             shutil.copy(best, file)
         else:
             file.write_text(text)
-        done = run(words, inside)
+        done = run(words, inside, AMPLE)
         assert done.code == 0, (where, done.err)
 
 
@@ -505,8 +506,8 @@ def places(trained: Trained, folder: Path, rng: random.Random) -> Case:
     (folder / "dangling").symlink_to(folder / "nowhere")
     how, key = rng.choice(list(odd)), rng.choice(("run_dir", "run_dir", "hydra.run.dir"))
     typed = f"{key}={odd[how]}" if rng.random() < 0.5 else f"{key}='{odd[how]}'"
-    own = {folder / "taken": b"mine"}
-    command = [*TRAIN, typed] if rng.random() < 0.7 else ["eval", f"ckpt={trained.run}", typed]
+    own, few = {folder / "taken": b"mine"}, "eval.episodes=3"
+    command = [*TRAIN, typed] if rng.random() < 0.7 else ["eval", f"ckpt={trained.run}", few, typed]
     return Case(f"{command[0]}: {typed[:60]!r}", command, folder=folder, files=own)
 
 
@@ -562,7 +563,7 @@ def twins(trained: Trained, folder: Path, rng: random.Random) -> Case:
     time.sleep(rng.uniform(0, 2))
 
     def after() -> str:
-        whole = ended(first).code == 0
+        whole = ended(first, AMPLE).code == 0
         return "" if whole and trained.of_resume(made) == trained.resumed else "silent"
 
     typed = rng.choice(([*TRAIN, f"run_dir={made}"], trained.words("resume", made)))
@@ -576,7 +577,7 @@ KINDS: Final[dict[str, Callable[[Trained, Path, random.Random], Case]]] = {
 
 
 def tried(
-    kind: str, seed: int, count: int, trained: Trained, idle: int
+    kind: str, seed: int, count: int, trained: Trained, idle: int, seconds: float
 ) -> Iterator[tuple[str, str]]:
     """The verdict on each of so many cases, and its name."""
     for number in range(count):
@@ -586,7 +587,7 @@ def tried(
             folder = Path(name)
             try:
                 case = KINDS[kind](trained, folder, rng)
-                found = run(case.words, folder)
+                found = run(case.words, folder, seconds)
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             said = verdict(case, found, idle)
@@ -599,6 +600,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, default=40, help="of each kind")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="that a case may take")
     parser.add_argument("--kinds", default=" ".join(KINDS), help="of: %(default)s")
     options = parser.parse_args()
     import torch  # noqa: F401, before it is forked
@@ -608,14 +610,16 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         trained = Trained(Path(name) / "trained")
-        idle = run(["data"], Path(name)).bytes
+        idle = run(["data"], Path(name), AMPLE).bytes
         counts: dict[str, Counter[str]] = {}
         bad = []
         check_readers(trained, Path(name))
         print(f"| kind | cases | {' | '.join(VERDICTS)} |\n|---|--:|{'--:|' * len(VERDICTS)}")
         for kind in options.kinds.split():
             counts[kind] = Counter()
-            for said, case in tried(kind, options.seed, options.cases, trained, idle):
+            for said, case in tried(
+                kind, options.seed, options.cases, trained, idle, options.seconds
+            ):
                 counts[kind][said] += 1
                 if said not in GOOD:
                     bad.append(f"{said}: {case}")
