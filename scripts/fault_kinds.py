@@ -15,9 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-os.environ["OMP_NUM_THREADS"] = "1"  # threads do not survive a fork
-os.environ["COLUMNS"] = "80"
-
 from fault_runs import AMPLE, PREDICT, TRAIN, Case, Trained, ended, run, start
 
 from metaformer_cli.seal import sha256
@@ -222,12 +219,13 @@ def readers(trained: Trained, folder: Path, file: Path) -> dict[str, list[str]]:
     }
 
 
+READ_AS: Final = ("data", "train", "splits", "ckpt", "init", "support", "query")
 PLACES_OF: Final = {"splits": "lists/train.txt", "plugins": "data.py", "ckpt": "a", "init": "a"}
 
 
 def files(trained: Trained, folder: Path, rng: random.Random) -> Case:
     """A hostile file wherever a file is meant."""
-    where = rng.choice(("data", "train", "splits", "ckpt", "init", "support", "query", "plugins"))
+    where = rng.choice((*READ_AS, "plugins"))
     suffix = rng.choice((".csv", ".tsv", ".jsonl"))
     file = folder / PLACES_OF.get(where, f"data{suffix}")
     words = readers(trained, folder, file)[where]
@@ -238,7 +236,7 @@ def files(trained: Trained, folder: Path, rng: random.Random) -> Case:
 def check_readers(trained: Trained, folder: Path) -> None:
     """Check that the commands of `files` go well with a sound file, or they would show nothing."""
     best = trained.run / "checkpoints" / "best.safetensors"
-    for where in ("data", "train", "splits", "ckpt", "init", "support", "query"):
+    for where in READ_AS:
         inside = folder / where
         inside.mkdir()
         file = inside / PLACES_OF.get(where, "data.csv")

@@ -19,7 +19,6 @@ says how much memory they take. Forty cases of each kind take about ten minutes.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import resource
 import sys
@@ -28,10 +27,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-
-os.environ["OMP_NUM_THREADS"] = "1"  # threads do not survive a fork
-os.environ["COLUMNS"] = "80"
-
 
 from fault_kinds import KINDS, check_readers
 from fault_runs import AMPLE, BYTES, LONGEST, SAID, SECONDS, Case, Outcome, Trained, run

@@ -7,7 +7,6 @@ machine: the same configuration is run in the same way again, bit for bit.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -24,6 +23,7 @@ from metaformer_cli.commands.build import Built, build, build_task, pin, resolve
 from metaformer_cli.commands.memory import footprint, out_of_memory
 from metaformer_cli.config.registry import choice
 from metaformer_cli.config.schema import AUTO, CACHE, PLAINLY
+from metaformer_cli.seal import sha256
 from metaformer_cli.tasks.task import judging_sampler, training_sampler
 from metaformer_cli.training.free_memory import free_memory
 from metaformer_cli.training.interruption import end_on_signals
@@ -326,7 +326,7 @@ def _file(config: TrainCommand) -> Path:
         "device": config.device,
         "versions": [__version__, metadata.version("torch")],
     }
-    name = hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest()[:16]
+    name = sha256(json.dumps(known_by, sort_keys=True))[:16]
     return Path(CACHE).expanduser() / "measured" / f"{name}.json"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from metaformer_cli.config.saved import run_folder
 from metaformer_cli.reports.comparison import Contender, Difference, Reliability, Spread, Table
 from metaformer_cli.reports.lines import lines, who
 from metaformer_cli.reports.page import page
+from metaformer_cli.seal import sha256
 from metaformer_cli.tasks.task import episodes_sha256
 from metaformer_cli.training.checkpoint_header import LAST, read_header
 
@@ -88,7 +88,7 @@ def compare(asked: Compared) -> None:
         print("\n".join([*lines(tables[-1]), ""]), flush=True)
         for note in tables[-1].notes:
             print_wrapped("note", note)
-    stem = f"compare-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]}"
+    stem = f"compare-{sha256(json.dumps(decides))[:8]}"
     report = {"metaformer": __version__, "tables": [asdict(table) for table in tables]}
     texts = {"json": json.dumps(report, indent=2) + "\n", "html": page(tables)}
     with writing_report(folder, stem):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from metaformer_cli.data.record import (
     row_hash,
 )
 from metaformer_cli.episode import Groups
+from metaformer_cli.seal import file_sha256, sha256
 from metaformer_cli.tasks.task import Task
 from metaformer_cli.training.checkpoint_header import read_header
 
@@ -193,6 +193,6 @@ def result_sha256(config: EvalCommand, file: Path | None, facts: Mapping[str, An
     del values["eval"]["processes"]  # they find the same, to rounding
     values["data"].pop("changed", None)  # a resumed run's affair
     files = last_validated(str(config.ckpt), config.average) if config.average else [file]
-    checkpoint = [file and hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    checkpoint = [file and file_sha256(file) for file in files]
     decides = json.dumps([values, checkpoint, facts], sort_keys=True)
-    return hashlib.sha256(decides.encode()).hexdigest()
+    return sha256(decides)

@@ -136,14 +136,10 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
     hashes = [[str(file), label, file_sha256(regular(file, HELD))] for file, label in files.items()]
     known_by = json.dumps([FORMAT, asdict(reading), hashes]).encode()
     folder = cache / hashlib.sha256(known_by).hexdigest()[:16]
-    problem = _problem(folder)
-    if problem is not None:
+    if not _is_whole(folder, Problems()):
         cache.mkdir(parents=True, exist_ok=True)
         with locked(cache / f".{folder.name}.lock", f"passages in {cache}", waits=True):
-            problem = _problem(folder)  # none, where another has built it meanwhile
-            if problem:
-                found.note(f"{problem}; built anew")
-            if problem is not None:
+            if not _is_whole(folder, found):  # nobody else has built it meanwhile
                 _make(folder, files, reading, hashes)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     found.take(facts["problems"])
@@ -154,15 +150,16 @@ def stored(files: Mapping[Path, str], reading: Reading, cache: Path, found: Prob
     return Store(folder, groups, facts["sources"], facts["books"])
 
 
-def _problem(folder: Path) -> str | None:
-    """What is wrong with a store; nothing to say where there is none, None where it is whole."""
+def _is_whole(folder: Path, found: Problems) -> bool:
+    """Whether a store is there, as it was written; `found` takes what is wrong with it."""
     if not folder.is_dir():
-        return ""
+        return False
     try:
         check_folder(folder)
     except (ValueError, OSError) as error:
-        return str(error)
-    return None
+        found.note(f"{error}; built anew")
+        return False
+    return True
 
 
 def _make(

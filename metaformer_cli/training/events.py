@@ -9,8 +9,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -18,7 +16,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 
 class Events:
-    """A file of events, closed with the block.
+    """A file of events, to be closed.
 
     Args:
         folder: where TensorBoard finds it.
@@ -45,13 +43,6 @@ class Events:
         self._records.write(event.SerializeToString())
         self._records.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._records.close()

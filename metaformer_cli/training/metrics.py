@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,7 +39,8 @@ class Metrics:
         restored = write_anew(self.path, begin.figures)
         with ExitStack() as stack:
             self._lines = stack.enter_context(self.path.open("ab"))
-            self._events = stack.enter_context(Events(run_dir, purge_step=begin.step + 1))
+            events = Events(run_dir, purge_step=begin.step + 1)
+            self._events = stack.enter_context(closing(events))
             self._bar = stack.enter_context(
                 tqdm(
                     total=steps * meta_batch,
